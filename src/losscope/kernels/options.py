@@ -1,0 +1,53 @@
+"""What a call asks of a kernel, and what it may give back beside the loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class CategoricalOptions(NamedTuple):
+    """The options of cross-entropy, all of them; the defaults are torch's."""
+
+    ignore_index: int = -100
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    z_loss: float = 0.0
+    softcap: float | None = None
+    normalizer: float | Tensor | None = None
+    return_stats: bool = False
+
+
+class BinaryOptions(NamedTuple):
+    """The options of binary cross-entropy with logits."""
+
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    ignore_index: float | None = None
+
+
+class Stats(NamedTuple):
+    """What one pass over the logits also tells, per sample and without gradient.
+
+    Attributes:
+        counted: v_i, False where the sample is ignored.
+        correct: d_i = y_i; False where the sample is ignored.
+        entropy: −Σ_h ŷ_ih ln ŷ_ih, in nats.
+        max_probability: max_h ŷ_ih.
+        logsumexp: ln Σ_h exp z_ih, after the softcap.
+    """
+
+    counted: Tensor
+    correct: Tensor
+    entropy: Tensor
+    max_probability: Tensor
+    logsumexp: Tensor
+
+    @property
+    def accuracy(self) -> Tensor:
+        """Σ v_i [d_i = y_i] / Σ v_i, NaN when nothing counts."""
+        return self.correct.sum().to(torch.float64) / self.counted.sum()

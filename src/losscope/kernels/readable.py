@@ -1,0 +1,18 @@
+"""Whether a tensor's values can be looked at in Python without a sync, a graph break or a failing transform."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def readable(x: Tensor) -> bool:
+    """True for a plain CPU tensor outside ``torch.compile`` and ``torch.func``."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in _PLAIN
+        and x.device.type == "cpu"
+        and not torch._C._are_functorch_transforms_active()
+    )
