@@ -1,0 +1,128 @@
+"""Parquet, one file or a folder of them, read a few pages at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from losscope.errors import InputError
+from losscope.io.contents import reading
+from losscope.io.tables import Chunk, TableContents
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file's footer, its schema, and how many rows each row group has."""
+
+    path: Path
+    footer: pq.FileMetaData
+    schema: pa.Schema
+    groups: list[int]
+
+    @property
+    def rows(self) -> int:
+        """The rows of all its groups."""
+        return sum(self.groups)
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """The files' rows one after the other, the files in the order of their paths."""
+
+    path: Path
+    parts: list[Part]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names in the first file."""
+        return list(self.parts[0].schema.names)
+
+    @property
+    def rows(self) -> int:
+        """The rows of all files."""
+        return sum(part.rows for part in self.parts)
+
+    def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
+        """The rows from start to stop in order, at most ``rows`` at a time; other row groups are not read."""
+        _same_types(self.parts, columns)
+        for part in self.parts:
+            yield from _of_file(part, columns, rows, start, stop)
+            start, stop = start - part.rows, stop - part.rows
+
+
+def open_parquet(path: Path) -> TableContents:
+    """Opens the footers only."""
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    return TableContents(Parquet(path, [_open_part(file) for file in files]))
+
+
+def _open_part(path: Path) -> Part:
+    with reading(str(path), ".parquet file"):
+        footer = pq.read_metadata(path)
+        groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        part = Part(path, footer, footer.schema.to_arrow_schema(), groups)
+        if footer.num_rows != part.rows or min(groups, default=0) < 0:
+            raise ValueError(f"its footer counts {footer.num_rows} rows, and {groups} in its row groups")
+        return part
+
+
+def _same_types(parts: list[Part], columns: list[str]) -> None:
+    """Every file of a folder must hold the columns in the types of the first."""
+    first = parts[0]
+    for part in parts:
+        for name in columns:
+            expected, got = first.schema.field(name).type, _type_of(part, name)
+            if got != expected:
+                raise InputError(
+                    str(part.path),
+                    f"column '{name}' of type {expected} as in {first.path.name}",
+                    str(got),
+                    "write all files of the folder with the same columns",
+                )
+
+
+def _type_of(part: Part, name: str) -> pa.DataType | str:
+    return part.schema.field(name).type if name in part.schema.names else "no such column"
+
+
+def _of_file(part: Part, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
+    first = 0
+    for group, count in enumerate(part.groups):
+        if first < stop and first + count > start:
+            yield from _of_group(part, group, first, columns, rows, start, stop)
+        first += count
+
+
+def _of_group(
+    part: Part, group: int, first: int, columns: list[str], rows: int, start: int, stop: int
+) -> Iterator[Chunk]:
+    """``first`` is the number of the row group's first row in its file, as are ``start`` and ``stop``."""
+    for batch in _batches(part, group, columns, rows):
+        skipped = min(max(start - first, 0), batch.num_rows)
+        wanted = batch.slice(skipped, stop - first - skipped)
+        if wanted.num_rows:
+            yield Chunk(part.path, first + skipped, wanted)
+        first += batch.num_rows
+        if first >= stop:
+            return
+
+
+# A stream of 64 KiB for each column: pre_buffer would hold the row group whole. Checksums are compared if there are any.
+STREAM = {"pre_buffer": False, "buffer_size": 1 << 16, "page_checksum_verification": True}
+
+
+def _batches(part: Part, group: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    missing = part.groups[group]
+    with (
+        reading(f"{part.path}, row group {group}", ".parquet file"),
+        pq.ParquetFile(part.path, metadata=part.footer, **STREAM) as file,
+    ):
+        for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+            missing -= batch.num_rows
+            yield batch
+        if missing:
+            raise ValueError(f"its footer counts {part.groups[group]} rows and it holds {part.groups[group] - missing}")
