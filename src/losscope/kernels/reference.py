@@ -103,7 +103,6 @@ def cross_entropy(
     s = log_softmax(x, dim)
 
     terms = _index_terms(s, y, weight, dim, options.focal_gamma) if is_index else _soft_terms(s, y, weight, dim)
-    divisor = hide(terms[1], ignored) if is_index else torch.ones_like(terms[0])
     if options.label_smoothing:
         uniform = _soft_terms(s, _uniform(x, dim), weight, dim)
         terms = _mix(terms[0], uniform[0], options.label_smoothing), _mix(terms[1], uniform[1], options.label_smoothing)
@@ -112,13 +111,14 @@ def cross_entropy(
         loss = loss + options.z_loss * weights * logsumexp(x, dim).square()
 
     dtype = z.dtype if is_index else torch.promote_types(z.dtype, target.dtype)
-    result = reduce(hide(loss, ignored), divisor, options.reduction, options.normalizer).to(dtype)
+    each = divisor(target, weight, options, loss.dtype)
+    result = reduce(hide(loss, ignored), each, options.reduction, options.normalizer).to(dtype)
     return (result, statistics(x, s, y, ignored)) if options.return_stats else result
 
 
 def _index_terms(s: Tensor, y: Tensor, weight: Tensor | None, dim: int, gamma: float) -> tuple[Tensor, Tensor]:
     """(w_y f_y, w_y): the negative log-likelihood is a pick."""
-    w = _weight_of(y, weight, s)
+    w = _weight_of(y, weight, s.dtype)
     return w * focal(pick(s, y, dim), gamma), w
 
 
@@ -154,6 +154,14 @@ def focal(s: Tensor, gamma: float) -> Tensor:
 def expectation(q: Tensor, s: Tensor) -> Tensor:
     """q_h s_h, with 0·(−inf) = 0: what has no probability in the target adds nothing."""
     return q * s.masked_fill((q == 0) & s.isneginf(), 0)
+
+
+def divisor(target: Tensor, weight: Tensor | None, options: CategoricalOptions, dtype: torch.dtype) -> Tensor:
+    """What each sample adds to the divisor of the mean: v_i w_{y_i}, and 1 with a soft target."""
+    if target.is_floating_point():
+        return torch.ones_like(target.select(class_dim(target), 0), dtype=dtype)
+    ignored = target == options.ignore_index
+    return hide(_weight_of(hide(target, ignored), weight, dtype), ignored)
 
 
 def statistics(z: Tensor, s: Tensor, target: Tensor, ignored: Tensor | None) -> Stats:
@@ -287,5 +295,5 @@ def _uniform(z: Tensor, dim: int) -> Tensor:
     return open_ / open_.sum(dim, keepdim=True)
 
 
-def _weight_of(y: Tensor, weight: Tensor | None, like: Tensor) -> Tensor:
-    return torch.ones_like(y, dtype=like.dtype) if weight is None else weight.to(like.dtype)[y]
+def _weight_of(y: Tensor, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return torch.ones_like(y, dtype=dtype) if weight is None else weight.to(dtype)[y]
