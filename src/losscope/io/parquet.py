@@ -111,7 +111,7 @@ def _of_group(
             return
 
 
-# A stream of 64 KiB for each column: pre_buffer would hold the row group whole. Checksums are compared if there are any.
+# 64 KiB of each column at a time: pre_buffer would hold the row group whole. Checksums are compared if there are any.
 STREAM = {"pre_buffer": False, "buffer_size": 1 << 16, "page_checksum_verification": True}
 
 
