@@ -1,6 +1,5 @@
 """Files written by the libraries themselves, read back; and every way a file can be bad."""
 
-import os
 import pickle
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -158,6 +157,7 @@ class TestEveryFormat:
         assert_same(open_source(**write(tmp_path, z[:, 0].contiguous(), y)).read(), z[:, 0], y)
 
     @every_format
+    @settings(max_examples=30)
     @given(
         rows=st.integers(1, 30),
         classes=st.integers(1, 5),
@@ -168,7 +168,6 @@ class TestEveryFormat:
     def test_round_trip(self, write, tmp_path_factory, rows, classes, size, odd, seed):
         z, y = sample(rows, classes, seed)
         z[seed % rows, seed % classes] = odd
-        # A parquet folder needs a row for each of its files.
         folder = tmp_path_factory.mktemp("io")
         source = open_source(**write(folder, z, y))
         assert source.outputs.shape == (rows, classes)
@@ -311,6 +310,7 @@ class TestNotAFileToRead:
         assert "nothing at this path" in refusal(path=tmp_path / "a.npz")
         write_npy(tmp_path, *sample())
         assert "nothing at this path" in refusal(path=tmp_path / "train_z.npy", target_path=tmp_path / "no.npy")
+        assert "nothing at this path" in refusal(path=tmp_path / ("a" * 300 + ".npz"))
 
     @pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".csv", ".parquet", ".pt"])
     def test_empty(self, suffix, tmp_path):
@@ -333,12 +333,6 @@ class TestNotAFileToRead:
         path = tmp_path / f"a{suffix}"
         path.write_bytes(bytes(range(256)) * 8)
         assert str(path) in refusal(path=path)
-
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-    def test_unreadable(self, tmp_path):
-        where = write_npz(tmp_path, *sample())
-        where["path"].chmod(0)
-        assert "ermission denied" in refusal(**where)
 
 
 class RunsCode:
@@ -418,6 +412,7 @@ class TestDamage:
             list(source.batches(50))
 
     @every_format
+    @settings(max_examples=30)
     @given(data=st.data())
     def test_flipped_bytes_are_an_input_error_or_not_seen(self, write, tmp_path_factory, data):
         folder = tmp_path_factory.mktemp("io")

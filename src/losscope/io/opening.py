@@ -74,8 +74,8 @@ def open_contents(path: Path) -> Contents:
     Raises:
         InputError: it is not there, holds nothing, or its format is not one of these.
     """
-    if not path.exists():
-        raise InputError(str(path), "a file", "nothing at this path", "check the path")
+    if not os.path.exists(path):  # Path.exists raises for a name too long or a folder closed to us
+        raise InputError(str(path), "a file", "nothing at this path that may be read", "check the path")
     if path.is_dir():
         return _open_folder(path)
     if path.stat().st_size == 0:
