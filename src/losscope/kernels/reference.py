@@ -29,23 +29,28 @@ def logsumexp(z: Tensor, dim: int | tuple[int, ...], keepdim: bool = False) -> T
     m cancels, so it carries no gradient. An infinite m would give inf − inf, so 0 is taken out instead.
     """
     x = upcast(z)
-    m = x.amax(dim, keepdim=True).detach()
+    m = maximum(x, dim)
     m = m.masked_fill(m.isinf(), 0)
     total = (x - m).exp().sum(dim, keepdim=True).log() + m
     return (total if keepdim else total.squeeze(dim)).to(z.dtype)
 
 
+def maximum(z: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Max_h z_h, kept as a dimension and without gradient, since it cancels; −inf where there is no class at all."""
+    return z.detach().amax(dim, keepdim=True) if z.numel() else z.detach().sum(dim, keepdim=True) - torch.inf
+
+
 def log_softmax(z: Tensor, dim: int) -> Tensor:
     """s_h = (z_h − m) − ln Σ_k e^{z_k − m}: the third form, exact at any size of z."""
     x = upcast(z)
-    x = x - x.amax(dim, keepdim=True).detach()
+    x = x - maximum(x, dim)
     return (x - x.exp().sum(dim, keepdim=True).log()).to(z.dtype)
 
 
 def softmax(z: Tensor, dim: int) -> Tensor:
     """ŷ_h = e^{z_h − m} / Σ_k e^{z_k − m}."""
     x = upcast(z)
-    e = (x - x.amax(dim, keepdim=True).detach()).exp()
+    e = (x - maximum(x, dim)).exp()
     return (e / e.sum(dim, keepdim=True)).to(z.dtype)
 
 
