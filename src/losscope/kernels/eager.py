@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losscope.kernels import reference
+from losscope.kernels import chunked, reference
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.readable import readable
 
@@ -45,8 +45,12 @@ def linear_cross_entropy(
     weight: Tensor | None,
     options: CategoricalOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
-    """Cross-entropy of z = W x + b, with the logits held in memory."""
-    return cross_entropy(linear_logits(x, linear_weight, linear_bias), target, weight, options)
+    """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
+    if chunked.serves(x, linear_weight, target, weight):
+        layer = chunked.Layer(x, linear_weight, linear_bias)
+        return chunked.linear_cross_entropy(layer, target, weight, options, cross_entropy)
+    z = reference.autocast(linear_logits(x, linear_weight, linear_bias))
+    return cross_entropy(z, target, weight, options)
 
 
 def binary_cross_entropy_with_logits(

@@ -194,7 +194,7 @@ def linear_cross_entropy(
     options: CategoricalOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """Cross-entropy of z = W x + b, with the logits held in memory."""
-    return cross_entropy(linear_logits(x, linear_weight, linear_bias), target, weight, options)
+    return cross_entropy(autocast(linear_logits(x, linear_weight, linear_bias)), target, weight, options)
 
 
 def linear_logits(x: Tensor, linear_weight: Tensor, linear_bias: Tensor | None) -> Tensor:
@@ -268,6 +268,11 @@ def class_dim(z: Tensor) -> int:
 def upcast(x: Tensor) -> Tensor:
     """float32 for the low precisions, anything else as it is."""
     return x.float() if x.dtype in _LOW_PRECISION else x
+
+
+def autocast(z: Tensor) -> Tensor:
+    """float32 under autocast: losses are on its float32 list."""
+    return z.float() if torch.is_autocast_enabled(z.device.type) and z.dtype != torch.float64 else z
 
 
 def hide(x: Tensor, hidden: Tensor | None) -> Tensor:

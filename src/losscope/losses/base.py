@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
@@ -44,11 +43,6 @@ class Loss(nn.Module):
 def register_weight(module: nn.Module, name: str, weight: Tensor | None) -> None:
     """Keep a weight as a buffer: it moves with the module and is saved with it, as torch's do."""
     module.register_buffer(name, weight)
-
-
-def autocast(z: Tensor) -> Tensor:
-    """float32 under autocast: losses are on its float32 list."""
-    return z.float() if torch.is_autocast_enabled(z.device.type) and z.dtype != torch.float64 else z
 
 
 def read_options(module: nn.Module, kind: type[Options]) -> Options:

@@ -7,8 +7,9 @@ from torch import Tensor
 from losscope import validate
 from losscope.kernels import dispatch
 from losscope.kernels.options import BinaryOptions
+from losscope.kernels.reference import autocast
 from losscope.links import IDENTITY_BINARY, SIGMOID
-from losscope.losses.base import Loss, autocast, options_repr, read_options, register_weight
+from losscope.losses.base import Loss, options_repr, read_options, register_weight
 from losscope.losses.formula import binary_formula
 from losscope.targets import TargetKind
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from losscope import validate
 from losscope.kernels import dispatch
 from losscope.kernels.options import CategoricalOptions, Stats
-from losscope.kernels.reference import class_dim
+from losscope.kernels.reference import autocast, class_dim
 from losscope.kernels.reference import softcap as softcapped
 from losscope.links import EXP_CATEGORICAL, SOFTMAX
-from losscope.losses.base import Loss, autocast, options_repr, read_options, register_weight
+from losscope.losses.base import Loss, options_repr, read_options, register_weight
 from losscope.losses.formula import categorical_formula
 from losscope.targets import TargetKind
 

@@ -104,6 +104,10 @@ def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             "add a batch: input.unsqueeze(0)",
         )
     validate.same_device(where, "linear_weight", weight, x)
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(
+            where, f"linear_weight of the input's dtype, {x.dtype}", describe(weight), "convert one: .to(input.dtype)"
+        )
     if bias is not None:
         validate.tensor(where, "linear_bias", bias)
         if bias.shape != weight.shape[:-1]:

@@ -7,8 +7,9 @@ from torch import Tensor
 from losscope import validate
 from losscope.kernels import dispatch
 from losscope.kernels.options import BinaryOptions
+from losscope.kernels.reference import autocast
 from losscope.links import EXP, IDENTITY
-from losscope.losses.base import Loss, autocast, options_repr
+from losscope.losses.base import Loss, options_repr
 from losscope.targets import TargetKind
 
 
