@@ -1,0 +1,112 @@
+"""How every figure looks: the palette, the axes, and the words that go with it.
+
+Figures have no background of their own and mid-grey text, so they are readable on a light page and on a dark one; a
+page that knows which of them it is (losscope's report) gives the text its own colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any, TypedDict
+
+import plotly.graph_objects as go
+
+# Okabe and Ito 2008, without the black and the yellow that vanish on a dark or on a light page.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+GREY, FAINT = "#7a7f87", "rgba(128,134,142,0.28)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+LONGEST_NAME = 24
+
+
+class Table(TypedDict):
+    """The numbers of a figure, for those who cannot see it."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """The numbers of a figure, one row after another."""
+    return {"columns": list(columns), "rows": [list(row) for row in rows]}
+
+
+def figure(
+    title: str,
+    description: str,
+    numbers: Table,
+    *,
+    x: str,
+    y: str,
+    height: int = 380,
+    **layout: Any,
+) -> go.Figure:
+    """An empty figure with its title, its axes, and what it says in words.
+
+    Args:
+        title: the question that the figure answers, as its answer's name.
+        description: the same in a sentence or two with the numbers that matter; ``layout.meta["description"]``.
+        numbers: what is drawn, as a table; ``layout.meta["table"]``.
+        x: title of the x axis, with its unit.
+        y: title of the y axis, with its unit.
+        height: in pixels; the width is the reader's.
+        layout: what else the layout has.
+    """
+    result = go.Figure()
+    result.update_layout(
+        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 16}},
+        meta={"description": description, "table": numbers},
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": 13, "color": GREY},
+        colorway=PALETTE,
+        height=height,
+        margin={"l": 64, "r": 16, "t": 48, "b": 56},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
+        hoverlabel={"font": {"family": FONT, "size": 13}, "namelength": -1},
+        bargap=0,
+    )
+    axis = {
+        "gridcolor": FAINT,
+        "zeroline": False,
+        "linecolor": FAINT,
+        "ticks": "",
+        "automargin": True,
+        "title": {"standoff": 8},
+    }
+    result.update_xaxes(axis, title_text=x)
+    result.update_yaxes(axis, title_text=y)
+    result.update_layout(layout)
+    return result
+
+
+def text(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name as figures may show it: Plotly reads markup in its texts, and a long name takes the place of the plot.
+
+    Example:
+        >>> text("<b>cat</b>")
+        '&lt;b&gt;cat&lt;/b&gt;'
+        >>> text("a very long name of a class indeed")
+        'a very long name of a cl…'
+    """
+    return escape(name if len(name) <= longest else name[:longest] + "…", quote=False)
+
+
+def line(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:
+    """A line's style."""
+    return {"color": color, "dash": dash, "width": width}
+
+
+def faded(color: str, alpha: float) -> str:
+    """The colour, see-through.
+
+    Example:
+        >>> faded("#0072B2", 0.5)
+        'rgba(0,114,178,0.5)'
+    """
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
