@@ -2,6 +2,7 @@
 #   make report   losscope on its built-in example; ends with where the report is
 #   make test     lint, types, tests and the examples in the docstrings
 #   make bench    side by side with the peers
+#   make docs     the site, into build/site
 #   make clean    removes what these made
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
 
-.PHONY: report test bench clean browser
+.PHONY: report test bench docs clean browser
 .DELETE_ON_ERROR:
 
 report: $(VENV)/.installed
@@ -26,6 +27,10 @@ test: $(VENV)/.installed-dev browser
 
 bench: $(VENV)/.installed-bench
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The site is $(CURDIR)/build/site/index.html"
 
 clean:
 	rm -rf $(VENV) build dist report.html .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -46,6 +51,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[bench]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 # The page tests drive Debian's Chromium. Without it they are skipped and say so; in CI they fail.
