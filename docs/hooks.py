@@ -19,9 +19,9 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def mathml(text: str) -> str:
-    """$$…$$ as a block, $…$ in the line."""
+    """$$…$$ as a block, $…$ in the line (in a span, or markdown takes one at a line's start for a block)."""
     text = DISPLAY.sub(lambda m: f"<div>{convert(m[1], display='block')}</div>", text)
-    return INLINE.sub(lambda m: convert(m[1]), text)
+    return INLINE.sub(lambda m: f"<span>{convert(m[1])}</span>", text)
 
 
 def notation_table() -> str:
