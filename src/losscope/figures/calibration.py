@@ -1,0 +1,235 @@
+"""Are the probabilities right as often as they say: reliability, and what one temperature would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from losscope.errors import InputError
+from losscope.figures.display import Display
+from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, line, table
+from losscope.summary import BinarySummary, CategoricalSummary
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityDisplay(Display):
+    """How often a confidence comes true, with what chance alone would show for this many samples.
+
+    Attributes:
+        edges: (B + 1,) of the bins, 0 to 1.
+        count: (B,) samples in each.
+        confidence: (B,) their mean confidence; NaN where there is none.
+        accuracy: (B,) the part of them that is right; NaN where there is none.
+        low: (B,) a calibrated model's accuracy is below this in 5 % of the draws.
+        high: (B,) and above this in 5 %.
+        ece: the expected calibration error.
+        ece_null: (5 %, mean, 95 %) of the ECE of a calibrated model of this size.
+        p_value: the part of such models whose ECE is at least as large.
+        right: what is right: "d = y" or "m = 1".
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    ece: float
+    ece_null: tuple[float, float, float]
+    p_value: float
+    right: str
+    takes = (CategoricalSummary, BinarySummary)
+
+    @classmethod
+    def _read(cls, summary: CategoricalSummary | BinarySummary) -> ReliabilityDisplay:
+        c = summary.calibration
+        null = c.null
+        return cls(
+            c.edges.numpy(),
+            c.count.numpy(),
+            c.confidence.numpy(),
+            c.accuracy.numpy(),
+            null.bin_low.numpy(),
+            null.bin_high.numpy(),
+            c.ece,
+            (null.low, null.mean, null.high),
+            null.p_value,
+            "d = y" if isinstance(summary, CategoricalSummary) else "m = 1",
+        )
+
+    def describe(self) -> str:
+        """The figure in words."""
+        low, mean, high = self.ece_null
+        gap = np.nansum(self.count * (self.confidence - self.accuracy)) / max(1, self.count.sum())
+        sure = "surer than it is right" if gap > 0 else "less sure than it is right"
+        verdict = (
+            f"so the difference is more than chance: on average the model is {sure}, by {abs(gap):.3g}"
+            if self.ece > high
+            else "so this is no more than chance would show"
+        )
+        return (
+            f"ECE = {self.ece:.3g} over {self.count.sum():,} samples. A perfectly calibrated model of this size shows "
+            f"{low:.3g} to {high:.3g} (mean {mean:.3g}), {verdict}."
+        )
+
+    def plot(self) -> go.Figure:
+        """Points on a diagonal, inside or outside of the null band, and the counts below."""
+        shown = np.flatnonzero(self.count)
+        x, y, n = self.confidence[shown], self.accuracy[shown], self.count[shown]
+        low, high = self.low[shown], self.high[shown]
+        rows = [[*map(_round, row), int(k)] for *row, k in zip(x, y, low, high, n, strict=True)]
+        numbers = table(["confidence", "accuracy", "null 5 %", "null 95 %", "samples"], rows)
+        result = figure(
+            "Does a confidence come true?",
+            self.describe(),
+            numbers,
+            x="confidence (probability)",
+            y=f"accuracy (part with {self.right})",
+            height=460,
+            xaxis_range=[0, 1.02],
+            yaxis={"range": [0, 1.03], "domain": [0.28, 1]},
+            yaxis2={"domain": [0, 0.17], "gridcolor": "rgba(0,0,0,0)", "title_text": "samples", "automargin": True},
+            xaxis_anchor="y2",
+        )
+        result.add_scatter(x=x, y=high, mode="lines", line=line(GREY, width=0), showlegend=False, hoverinfo="skip")
+        result.add_scatter(
+            x=x,
+            y=low,
+            mode="lines",
+            line=line(GREY, width=0),
+            fill="tonexty",
+            fillcolor="rgba(128,134,142,0.3)",
+            name="a calibrated model, 90 %",
+            hoverinfo="skip",
+        )
+        result.add_scatter(
+            x=[0, 1], y=[0, 1], mode="lines", line=line(GREY, "dash", 1.5), name="ŷ = accuracy", hoverinfo="skip"
+        )
+        result.add_scatter(
+            x=x,
+            y=y,
+            mode="lines+markers",
+            line=line(BLUE),
+            marker={"size": 8},
+            customdata=np.stack([n, low, high], axis=1),
+            name=f"this model, ECE {self.ece:.3g}",
+            hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>%{customdata[0]} samples<br>"
+            "calibrated: %{customdata[1]:.3f} – %{customdata[2]:.3f}<extra></extra>",
+        )
+        result.add_bar(
+            x=(self.edges[1:] + self.edges[:-1]) / 2,
+            y=self.count,
+            width=np.diff(self.edges) * 0.94,
+            marker={"color": faded(BLUE, 0.55), "line": {"width": 0}},
+            yaxis="y2",
+            showlegend=False,
+            hovertemplate="%{y} samples<extra></extra>",
+        )
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class TemperatureDisplay(Display):
+    """Mean ℓ and ECE of softmax(z / T).
+
+    Attributes:
+        grid: (G,) temperatures.
+        nll: (G,) mean ℓ at each, in nats.
+        ece: (G,) ECE at each.
+        best: the T with the smallest mean ℓ.
+        nll_before: mean ℓ at T = 1.
+        nll_after: mean ℓ at the best T.
+        ece_before: ECE at T = 1.
+        ece_after: ECE at the best T.
+    """
+
+    grid: np.ndarray
+    nll: np.ndarray
+    ece: np.ndarray
+    best: float
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+    takes = (CategoricalSummary,)
+
+    @classmethod
+    def _read(cls, summary: CategoricalSummary) -> TemperatureDisplay:
+        t = summary.temperature
+        if t is None:
+            raise InputError(
+                cls.__name__,
+                "a summary with a best temperature",
+                "one in which some ℓ is not finite, or nothing counts",
+                "leave this figure out",
+            )
+        return cls(
+            t.grid.numpy(),
+            t.grid_nll.numpy(),
+            t.grid_ece.numpy(),
+            t.temperature,
+            t.nll_before,
+            t.nll,
+            t.ece_before,
+            t.ece,
+        )
+
+    def describe(self) -> str:
+        """The figure in words."""
+        sure = "surer" if self.best > 1 else "less sure"
+        return (
+            f"softmax(z/T) has its smallest mean ℓ at T = {self.best:.3g}: {self.nll_after:.3g} nats instead of "
+            f"{self.nll_before:.3g}, and an ECE of {self.ece_after:.3g} instead of {self.ece_before:.3g}. "
+            f"The model is {sure} than the data warrants; no decision changes with T."
+        )
+
+    def plot(self) -> go.Figure:
+        """Two curves over T, with the best T marked."""
+        rows = [[_round(v) for v in row] for row in zip(self.grid, self.nll, self.ece, strict=True)]
+        ticks = [0.125, 0.25, 0.5, 1, 2, 4, 8]
+        result = figure(
+            "What one temperature would change",
+            self.describe(),
+            table(["T", "mean ℓ (nats)", "ECE"], rows),
+            x="temperature T in softmax(z/T)",
+            y="mean ℓ (nats)",
+            height=400,
+            margin={"l": 64, "r": 64, "t": 48, "b": 56},
+            yaxis2={
+                "overlaying": "y",
+                "side": "right",
+                "title_text": "ECE (probability)",
+                "showgrid": False,
+                "rangemode": "tozero",
+                "automargin": True,
+            },
+            yaxis_rangemode="tozero",
+        )
+        x = np.log2(self.grid)
+        hover = "T = %{customdata:.3g}<br>%{fullData.name} %{y:.3g}<extra></extra>"
+        result.add_scatter(x=x, y=self.nll, customdata=self.grid, line=line(BLUE), name="mean ℓ", hovertemplate=hover)
+        result.add_scatter(
+            x=x,
+            y=self.ece,
+            customdata=self.grid,
+            line=line(VERMILLION, "dash"),
+            name="ECE",
+            yaxis="y2",
+            hovertemplate=hover,
+        )
+        result.add_scatter(
+            x=[np.log2(self.best)],
+            y=[self.nll_after],
+            mode="markers",
+            marker={"size": 11, "color": BLUE},
+            name=f"best T = {self.best:.3g}",
+            hoverinfo="skip",
+        )
+        result.update_xaxes(tickvals=np.log2(ticks), ticktext=[f"{t:g}" for t in ticks])
+        return result
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,194 @@
+"""Which classes cost the most, and which are taken for which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from losscope.figures.display import Display
+from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, table, text
+from losscope.summary import BinarySummary, CategoricalSummary
+
+MOST_CLASSES = 30  # rows that a reader can take in
+LARGEST_MATRIX = 40  # classes of a confusion matrix whose cells can still be read
+
+
+@dataclass(frozen=True, eq=False)
+class ClassLossDisplay(Display):
+    """Mean ℓ of each class, the most expensive first.
+
+    Attributes:
+        names: of the classes shown.
+        mean_loss: of each, in nats.
+        support: samples of each.
+        chance: the ℓ of a guess.
+        chance_name: how that is written.
+        num_classes: H, shown or not.
+    """
+
+    names: list[str]
+    mean_loss: np.ndarray
+    support: np.ndarray
+    chance: float
+    chance_name: str
+    num_classes: int
+    takes = (CategoricalSummary, BinarySummary)
+
+    @classmethod
+    def _read(cls, summary: CategoricalSummary | BinarySummary) -> ClassLossDisplay:
+        loss, support = summary.classes.mean_loss.numpy(), summary.classes.support.numpy()
+        order = np.argsort(-np.nan_to_num(loss, nan=-1.0), kind="stable")[:MOST_CLASSES]
+        order = order[np.isfinite(loss[order])]
+        many = summary.num_classes if isinstance(summary, CategoricalSummary) else summary.num_labels
+        chance_name = f"ln {many}" if isinstance(summary, CategoricalSummary) else "ln 2"
+        names = [summary.classes.name(int(h)) for h in order]
+        return cls(names, loss[order], support[order], summary.chance, f"{chance_name}, a guess", many)
+
+    def describe(self) -> str:
+        """The figure in words."""
+        shown = len(self.names)
+        if not shown:
+            return "No class has a finite mean ℓ."
+        part = f"The {shown} most expensive of {self.num_classes:,} classes. " if shown < self.num_classes else ""
+        first = f"'{self.names[0]}' costs the most: {self.mean_loss[0]:.3g} nats over {self.support[0]:,} samples"
+        rest = f"; '{self.names[-1]}' costs {self.mean_loss[-1]:.3g}" if shown > 1 else ""
+        return f"{part}{first}{rest}. A guess costs {self.chance:.3g}."
+
+    def plot(self) -> go.Figure:
+        """A bar for each class."""
+        rows = [
+            [name, float(f"{loss:.4g}"), int(n)]
+            for name, loss, n in zip(self.names, self.mean_loss, self.support, strict=True)
+        ]
+        y = np.arange(len(self.names))
+        result = figure(
+            "Which classes cost the most",
+            self.describe(),
+            table(["class", "mean ℓ (nats)", "samples"], rows),
+            x="mean ℓ (nats)",
+            y="",
+            height=140 + 24 * max(3, len(self.names)),
+            xaxis_rangemode="tozero",
+            yaxis={"tickvals": y, "ticktext": [text(n) for n in self.names], "autorange": "reversed"},
+        )
+        result.add_bar(
+            x=self.mean_loss,
+            y=y,
+            orientation="h",
+            width=0.72,
+            marker={"color": BLUE, "line": {"width": 0}},
+            customdata=[[text(n, 80), int(k)] for n, k in zip(self.names, self.support, strict=True)],
+            text=[f"n = {n:,}" for n in self.support],
+            textposition="outside",
+            cliponaxis=False,
+            textfont={"size": 11, "color": GREY},
+            hovertemplate="%{customdata[0]}<br>mean ℓ %{x:.3g} nats<br>%{customdata[1]} samples<extra></extra>",
+            showlegend=False,
+        )
+        result.update_xaxes(range=[0, 1.18 * float(self.mean_loss.max(initial=1e-9))])
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionDisplay(Display):
+    """What was taken for what.
+
+    Attributes:
+        names: of the classes.
+        matrix: (H, H) counts, rows the truth, columns the decision; None where there are too many classes.
+        pairs: the most frequent mistakes as (truth, decision, count), the most frequent first.
+        accuracy: the part that was right.
+        exact: whether the pairs' counts are exact.
+    """
+
+    names: list[str]
+    matrix: np.ndarray | None
+    pairs: list[tuple[str, str, int]]
+    accuracy: float
+    exact: bool
+    takes = (CategoricalSummary,)
+
+    @classmethod
+    def _read(cls, summary: CategoricalSummary) -> ConfusionDisplay:
+        name = summary.classes.name
+        fits = summary.confusion is not None and summary.num_classes <= LARGEST_MATRIX
+        matrix = summary.confusion.numpy() if fits and summary.confusion is not None else None
+        pairs = [(name(c.target), name(c.decision), c.count) for c in summary.top_confusions]
+        names = [name(h) for h in range(summary.num_classes)] if fits else []
+        return cls(names, matrix, pairs[:20], summary.accuracy, summary.confusions_missed == 0)
+
+    def describe(self) -> str:
+        """The figure in words."""
+        right = f"{self.accuracy:.1%} of the decisions are right. "
+        if not self.pairs:
+            return right + "No class was taken for another."
+        truth, decision, count = self.pairs[0]
+        return right + f"The most frequent mistake: '{truth}' taken for '{decision}', {count:,} times."
+
+    def plot(self) -> go.Figure:
+        """The matrix where its cells can be read, else the most frequent mistakes."""
+        return self._pairs() if self.matrix is None else self._matrix(self.matrix)
+
+    def _matrix(self, counts: np.ndarray) -> go.Figure:
+        total = counts.sum(1, keepdims=True)
+        share = counts / np.maximum(total, 1)
+        right = np.eye(len(counts), dtype=bool)
+        mistakes = np.where(right | (counts == 0), np.nan, share)
+        ticks = np.arange(len(counts))
+        names = [text(name, 14) for name in self.names]
+        small = len(counts) <= 20
+        result = figure(
+            "What was taken for what",
+            self.describe(),
+            table(["truth \\ decision", *self.names], [[n, *r] for n, r in zip(self.names, counts.tolist(), strict=True)]),
+            x="decision d",
+            y="truth y",
+            height=min(760, 190 + 34 * len(counts)) if small else 640,
+            xaxis={"tickvals": ticks, "ticktext": names, "showgrid": False},
+            yaxis={"tickvals": ticks, "ticktext": names, "autorange": "reversed", "showgrid": False},
+        )
+        hover = "truth %{customdata[0]}<br>decision %{customdata[1]}<br>%{text} samples<extra></extra>"
+        custom = [[[t, d] for d in names] for t in names]
+        for values, color in ((np.where(right, share, np.nan), BLUE), (mistakes, VERMILLION)):
+            result.add_heatmap(
+                z=values,
+                zmin=0,
+                zmax=max(1e-12, float(np.nanmax(values, initial=0))),
+                colorscale=[[0, faded(color, 0.05)], [1, faded(color, 0.62)]],
+                showscale=False,
+                xgap=2,
+                ygap=2,
+                customdata=custom,
+                text=counts,
+                texttemplate="%{text}" if small else "",
+                textfont={"color": GREY, "size": 12},
+                hoverongaps=False,
+                hovertemplate=hover,
+            )
+        return result
+
+    def _pairs(self) -> go.Figure:
+        names = [f"{text(t, 18)} → {text(d, 18)}" for t, d, _ in self.pairs]
+        counts = [count for *_, count in self.pairs]
+        y = np.arange(len(names))
+        result = figure(
+            "What is taken for what most often",
+            self.describe() + ("" if self.exact else " The counts are lower bounds."),
+            table(["truth", "decision", "samples"], self.pairs),
+            x="samples",
+            y="",
+            height=140 + 24 * max(3, len(names)),
+            yaxis={"tickvals": y, "ticktext": names, "autorange": "reversed"},
+        )
+        result.add_bar(
+            x=counts,
+            y=y,
+            orientation="h",
+            width=0.72,
+            marker={"color": VERMILLION, "line": {"width": 0}},
+            hovertemplate="%{x} samples<extra></extra>",
+            showlegend=False,
+        )
+        return result

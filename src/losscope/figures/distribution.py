@@ -1,0 +1,118 @@
+"""How ℓ is distributed over the samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from losscope.figures.display import Display
+from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, table
+from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary
+from losscope.summary.result import Histogram
+
+MERGED = 2  # bins of the summary to one bar
+
+
+@dataclass(frozen=True, eq=False)
+class LossDistributionDisplay(Display):
+    """Counts of ℓ between edges on a logarithmic scale, beside the loss of a guess.
+
+    Attributes:
+        edges: (B + 1,), ascending.
+        counts: (B,) between them.
+        below: how many are below the first edge.
+        above: how many are from the last edge on; infinite ones included.
+        mean: mean ℓ.
+        chance: the ℓ of a guess: ln H, ln 2, or the variance of the target.
+        chance_name: how that is written.
+        unit: of ℓ.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    below: int
+    above: int
+    mean: float
+    chance: float
+    chance_name: str
+    unit: str
+    takes = (CategoricalSummary, BinarySummary, RegressionSummary)
+
+    @classmethod
+    def _read(cls, summary: CategoricalSummary | BinarySummary | RegressionSummary) -> LossDistributionDisplay:
+        edges, counts, below, above = _trimmed(summary.loss_histogram)
+        above += summary.num_infinite
+        if isinstance(summary, RegressionSummary):
+            unit = "nats²" if summary.unit == "nats" else "squared unit of the target"
+            return cls(edges, counts, below, above, summary.rmse**2, summary.chance, "variance of the target", unit)
+        name = f"ln {summary.num_classes}" if isinstance(summary, CategoricalSummary) else "ln 2"
+        return cls(edges, counts, below, above, summary.nll, summary.chance, f"{name}, a guess", "nats")
+
+    @property
+    def worse_than_chance(self) -> float:
+        """The part of the samples in bins that lie wholly above the loss of a guess."""
+        worse = self.counts[self.edges[:-1] >= self.chance].sum() + self.above
+        return float(worse / max(1, self.counts.sum() + self.below + self.above))
+
+    def describe(self) -> str:
+        """The figure in words."""
+        return (
+            f"ℓ of {self.counts.sum() + self.below + self.above:,} samples on a logarithmic scale. The mean is "
+            f"{self.mean:.3g} {self.unit}; a guess has {self.chance:.3g} ({self.chance_name}). "
+            f"{self.worse_than_chance:.1%} of the samples are worse than a guess."
+        )
+
+    def plot(self) -> go.Figure:
+        """Bars, and a line at the mean and at chance."""
+        low, high = np.log10(self.edges[:-1]), np.log10(self.edges[1:])
+        spans = [f"{a:.3g} – {b:.3g}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
+        rows = [[span, int(n)] for span, n in zip(spans, self.counts, strict=True)]
+        numbers = table([f"ℓ ({self.unit})", "samples"], [["below", self.below], *rows, ["above", self.above]])
+        result = figure("How ℓ is distributed", self.describe(), numbers, x=f"ℓ ({self.unit})", y="samples")
+        result.add_bar(
+            x=(low + high) / 2,
+            y=self.counts,
+            width=high - low,
+            marker={"color": BLUE, "line": {"width": 0}},
+            name="samples",
+            customdata=spans,
+            hovertemplate="ℓ %{customdata}<br>%{y} samples<extra></extra>",
+            showlegend=False,
+        )
+        _mark(result, self.mean, f"mean {self.mean:.3g}", GREEN, "dot")
+        _mark(result, self.chance, f"{self.chance_name}: {self.chance:.3g}", VERMILLION, "dash")
+        return _decades(result, float(low.min(initial=0)), float(high.max(initial=0)))
+
+
+def _trimmed(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Bins merged, and none of the empty ones at the ends."""
+    edges, counts = histogram.edges.numpy(), histogram.counts.numpy()
+    inner = counts[1:-1]
+    whole = len(inner) // MERGED * MERGED
+    merged = inner[:whole].reshape(-1, MERGED).sum(1)
+    kept = np.flatnonzero(merged)
+    first, last = (kept[0], kept[-1] + 1) if len(kept) else (0, 1)
+    above = int(counts[-1] + inner[whole:].sum())
+    return edges[: whole + 1 : MERGED][first : last + 1], merged[first:last], int(counts[0]), above
+
+
+def _mark(result: go.Figure, x: float, name: str, color: str, dash: str) -> None:
+    """A vertical line with its name; nothing where there is no logarithm."""
+    if not (math.isfinite(x) and x > 0):
+        return
+    at = math.log10(x)
+    result.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line(color, dash, 2))
+    result.add_scatter(
+        x=[None], y=[None], mode="lines", line=line(color, dash, 2), name=name, hoverinfo="skip", showlegend=True
+    )
+
+
+def _decades(result: go.Figure, low: float, high: float) -> go.Figure:
+    """An axis of log10 with the powers of ten written out."""
+    step = max(1, math.ceil((high - low) / 8))
+    ticks = list(range(math.floor(low), math.ceil(high) + 1, step))
+    result.update_xaxes(tickvals=ticks, ticktext=[f"{10.0**t:g}" for t in ticks])
+    return result

@@ -1,0 +1,116 @@
+"""What to do next: what the numbers of a summary ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
+
+
+class Advice(NamedTuple):
+    """One thing to do: the reason in words, and the code where there is some."""
+
+    text: str
+    code: str = ""
+
+
+def advice(summary: SummaryResult) -> list[Advice]:
+    """In the order in which to do it."""
+    return [*_broken(summary), *_BY_KIND[type(summary)](summary), *_look_at_worst(summary)]
+
+
+def _broken(summary: SummaryResult) -> Iterator[Advice]:
+    if not summary.num_counted:
+        yield Advice("Nothing counts: every target is ignored. Check ignore_index and the targets.")
+    if summary.num_nan:
+        yield Advice(f"ℓ is NaN for {summary.num_nan:,} of them. Find where NaN enters before anything else.")
+    if summary.num_infinite:
+        yield Advice(
+            f"ℓ is infinite for {summary.num_infinite:,} of them: their true class is masked (z = −inf) or has "
+            f"probability 0. Check the mask."
+        )
+
+
+def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
+    if summary.nll >= summary.chance:
+        yield Advice(
+            f"The mean ℓ of {summary.nll:.3g} nats is no better than a guess ({summary.chance:.3g}). Check that the "
+            f"classes of outputs and targets are in the same order, and that z are raw outputs and no probabilities."
+        )
+    yield from _calibration(summary)
+    never = torch.nonzero((summary.classes.predicted == 0) & (summary.classes.support > 0)).flatten().tolist()
+    if never:
+        some = ", ".join(f"'{summary.classes.name(h)}'" for h in never[:5])
+        yield Advice(
+            f"{len(never):,} of the classes that occur are never decided for ({some}{', …' if len(never) > 5 else ''}). "
+            f"Give them weight, or more samples."
+        )
+    if summary.top_confusions:
+        top = summary.top_confusions[0]
+        name = summary.classes.name
+        yield Advice(
+            f"The most frequent mistake takes '{name(top.target)}' for '{name(top.decision)}' ({top.count:,} times). "
+            f"Look at these samples first."
+        )
+
+
+def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
+    best, ece = summary.temperature, summary.calibration
+    if best is None or ece.ece <= ece.null.high or abs(math.log(best.temperature)) < 0.05:
+        return
+    yield Advice(
+        f"The confidences are off by more than chance (ECE {ece.ece:.3g}, a calibrated model of this size shows at most "
+        f"{ece.null.high:.3g}). Dividing z by T = {best.temperature:.3g} brings the mean ℓ from {best.nll_before:.3g} to "
+        f"{best.nll:.3g} nats and the ECE to {best.ece:.3g}; no decision changes. Fit T on samples that you do not test on.",
+        f"losscope.softmax(z / {best.temperature:.3g})",
+    )
+
+
+def _binary(summary: BinarySummary) -> Iterator[Advice]:
+    if summary.nll >= summary.chance:
+        yield Advice(
+            f"The mean ℓ of {summary.nll:.3g} nats is no better than a guess (ln 2). Check that the labels of outputs "
+            f"and targets are in the same order, and that z are raw outputs and no probabilities."
+        )
+    curve = summary.pooled_thresholds
+    best = float(curve.best[0])
+    half = float(curve.f1[0, len(curve.thresholds) // 2].nan_to_num(0.0))
+    reached = float(curve.f1[0].nan_to_num(0.0).max())
+    if reached > half + 0.01:
+        yield Advice(
+            f"A decision at ŷ ≥ {best:.3g} instead of 1/2 has an F1 of {reached:.3g} instead of {half:.3g}. Choose the "
+            f"threshold on samples that you do not test on.",
+            f"z >= {math.log(best / (1 - best)):.3g}" if 0 < best < 1 else "",
+        )
+    never = int((summary.classes.support == 0).sum())
+    if never:
+        yield Advice(f"{never:,} labels are never true here: nothing can be said about them.")
+
+
+def _regression(summary: RegressionSummary) -> Iterator[Advice]:
+    if summary.r2 <= 0:
+        yield Advice(
+            f"R² is {summary.r2:.3g}: always saying the mean of the targets would be as good. Check the scale of the "
+            f"targets, and that outputs and targets belong to the same rows."
+        )
+    if abs(summary.bias) > 0.3 * summary.rmse:
+        side = "above" if summary.bias > 0 else "below"
+        yield Advice(
+            f"The network says {abs(summary.bias):.3g} {side} the target on average, a large part of its root mean square "
+            f"residual of {summary.rmse:.3g}: one constant would take it out."
+        )
+
+
+def _look_at_worst(summary: SummaryResult) -> Iterator[Advice]:
+    if summary.worst:
+        yield Advice(
+            f"Look at the worst samples: sample {summary.worst[0].index:,} has ℓ = {summary.worst[0].loss:.3g}. A wrong "
+            f"target costs the most of all, and is the cheapest to put right."
+        )
+
+
+_BY_KIND = {CategoricalSummary: _categorical, BinarySummary: _binary, RegressionSummary: _regression}

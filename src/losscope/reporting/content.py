@@ -1,0 +1,210 @@
+"""A report: everything the page says, as data, before any of it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from torch import Tensor, nn
+
+from losscope.errors import InputError
+from losscope.figures import for_summary
+from losscope.losses import Loss, as_loss
+from losscope.reporting.advice import Advice, advice
+from losscope.reporting.data import Data, InMemory, rows_at_once
+from losscope.reporting.given import given
+from losscope.reporting.samples import Sample, choose, take_apart
+from losscope.reporting.writing import write_text
+from losscope.summary import Summary, SummaryResult
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a loss says about outputs and targets.
+
+    Attributes:
+        title: what it is about.
+        loss: the loss.
+        given: name and text of what was given.
+        summary: what was measured.
+        samples: chosen samples, step by step.
+        findings: of the linter, as plain data; None where it was not asked.
+        images: an image (h, w) in 0…1 for each of the worst samples and of the chosen, by their index.
+    """
+
+    title: str
+    loss: Loss
+    given: list[tuple[str, str]]
+    summary: SummaryResult
+    samples: list[Sample]
+    findings: list[dict[str, Any]] | None = None
+    images: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def advice(self) -> list[Advice]:
+        """What to do next."""
+        return advice(self.summary)
+
+    @cached_property
+    def figures(self) -> dict[str, go.Figure]:
+        """The figures, by the name of their display."""
+        return for_summary(self.summary)
+
+    def html(self) -> str:
+        """The page: one file that loads nothing."""
+        from losscope.reporting.page import render
+
+        return render(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same numbers, ready for JSON."""
+        from losscope import __version__
+
+        return {
+            "losscope": __version__,
+            "title": self.title,
+            "given": dict(self.given),
+            "loss": {"name": type(self.loss).__name__, "formula": self.loss.formula, "link": self.loss.link.name},
+            "summary": self.summary.to_dict(),
+            "findings": self.findings,
+            "samples": [sample.to_dict() for sample in self.samples],
+            "figures": {name: figure.layout.meta["description"] for name, figure in self.figures.items()},
+            "advice": [one._asdict() for one in self.advice],
+        }
+
+    def to_json(self) -> str:
+        """As JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the page, and beside it the same numbers with the ending .json; the page's path.
+
+        Raises:
+            InputError: the path is not one to write a page to.
+        """
+        page = Path(path)
+        if page.suffix.lower() not in (".html", ".htm"):
+            raise InputError(str(page), "a name that ends with .html", f"'{page.suffix}'", "name it report.html")
+        write_text(page.with_suffix(".json"), self.to_json())
+        write_text(page, self.html())
+        return page
+
+
+def report(
+    loss: Loss | nn.Module | str,
+    z: Tensor,
+    y: Tensor,
+    path: str | os.PathLike[str] = "report.html",
+    *,
+    class_names: Sequence[str] | None = None,
+    title: str = "Outputs and targets",
+    samples: int = 3,
+    rows: Sequence[int] | None = None,
+    findings: Iterable[Any] | None = None,
+) -> Report:
+    """One self-contained page about what raw outputs say, with report.json beside it.
+
+    Args:
+        loss: a loss of losscope, its name, or a torch loss module.
+        z: raw outputs (N, …), as the loss takes them.
+        y: targets (N, …), as the loss takes them.
+        path: of the page, which ends with .html; the numbers are beside it as .json.
+        class_names: H names, of the classes or of the labels.
+        title: what the page is about.
+        samples: how many samples are shown step by step: the first, and the worst.
+        rows: which samples are shown instead.
+        findings: what ``losscope.lint`` found, for a section of its own.
+
+    Returns:
+        What the page says, as data.
+
+    Raises:
+        InputError: outputs, targets, names or loss do not fit each other, or the path cannot be written to.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> folder = TemporaryDirectory()
+        >>> z, y = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
+        >>> ls.report("cross_entropy", z, y, Path(folder.name) / "report.html").summary.accuracy
+        0.5
+        >>> folder.cleanup()
+    """
+    made = build(
+        as_loss(loss, where="report"),
+        InMemory(z, y),
+        class_names=class_names,
+        title=title,
+        samples=samples,
+        rows=rows,
+        findings=findings,
+    )
+    made.save(path)
+    return made
+
+
+def build(
+    loss: Loss,
+    data: Data,
+    *,
+    class_names: Sequence[str] | None = None,
+    title: str = "Outputs and targets",
+    samples: int = 3,
+    rows: Sequence[int] | None = None,
+    findings: Iterable[Any] | None = None,
+    images: Tensor | None = None,
+    summary: SummaryResult | None = None,
+) -> Report:
+    """A report of rows that are at hand or in a file, read a few at a time.
+
+    Args:
+        loss: the loss.
+        data: the rows.
+        class_names: of the classes or of the labels.
+        title: what the page is about.
+        samples: how many samples are shown step by step.
+        rows: which samples are shown instead.
+        findings: what ``losscope.lint`` found.
+        images: (N, h, w), 0…1, a picture of each sample.
+        summary: of these rows, where it has been measured already.
+
+    Raises:
+        InputError: something does not fit.
+    """
+    result = measure(loss, data, class_names) if summary is None else summary
+    chosen = choose(result, samples, _there(rows, data))
+    shown = {*chosen, *(sample.index for sample in result.worst)}
+    return Report(
+        title,
+        loss,
+        given(loss, data, result),
+        result,
+        [take_apart(loss, data, i, why, class_names) for i, why in chosen.items()],
+        None if findings is None else [finding.to_dict() for finding in findings],
+        {} if images is None else {i: images[i] for i in shown},
+    )
+
+
+def measure(loss: Loss, data: Data, class_names: Sequence[str] | None = None) -> SummaryResult:
+    """A pass over all rows, a few at a time.
+
+    Raises:
+        InputError: rows, names and loss do not fit each other.
+    """
+    summary = Summary(loss, labels=class_names)
+    for z, y in data.batches(rows_at_once(data)):
+        summary.update(z, y)
+    return summary.compute()
+
+
+def _there(rows: Sequence[int] | None, data: Data) -> Sequence[int] | None:
+    for i in rows or ():
+        if not 0 <= i < len(data):
+            raise InputError("report", f"rows in 0…{len(data) - 1}", f"{i}", "choose rows that are there")
+    return rows

@@ -1,0 +1,72 @@
+"""Outputs and targets that are at hand, with the same methods as :class:`losscope.io.Source`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from losscope.errors import InputError, describe
+
+LOGITS_AT_ONCE = 1 << 22
+
+
+class Data(Protocol):
+    """Rows of outputs and targets: a :class:`losscope.io.Source`, or :class:`InMemory`."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def describe(self) -> str:
+        """What was found, a line each."""
+
+    def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows in order."""
+
+
+class InMemory:
+    """Outputs and targets that are tensors already.
+
+    Raises:
+        InputError: they are no tensors, have no rows, or not the same number of them.
+    """
+
+    def __init__(self, outputs: Tensor, targets: Tensor) -> None:
+        for name, tensor in (("outputs", outputs), ("targets", targets)):
+            if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) == 0:
+                raise InputError("report", f"{name}: a tensor with at least one row", describe(tensor), "pass a batch")
+        if len(outputs) != len(targets):
+            raise InputError(
+                "report",
+                "one target for each row of outputs",
+                f"{len(outputs)} and {len(targets)} rows",
+                "keep only the rows that belong together",
+            )
+        self.outputs, self.targets = outputs.detach(), targets.detach()
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.outputs)
+
+    def describe(self) -> str:
+        """Dtypes and shapes."""
+        return f"outputs: {describe(self.outputs)}\ntargets: {describe(self.targets)}"
+
+    def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows in order."""
+        stop = len(self) if stop is None else stop
+        for first in range(start, stop, rows):
+            part = slice(first, min(first + rows, stop))
+            yield self.outputs[part], self.targets[part]
+
+
+def row(data: Data, i: int) -> tuple[Tensor, Tensor]:
+    """The sample i alone, as a batch of one."""
+    return next(iter(data.batches(1, i, i + 1)))
+
+
+def rows_at_once(data: Data) -> int:
+    """So many rows that their outputs fit a bounded memory."""
+    outputs, _ = row(data, 0)
+    return max(1, LOGITS_AT_ONCE // max(1, outputs.numel()))

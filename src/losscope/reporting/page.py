@@ -1,0 +1,169 @@
+"""The page itself: the report's data through templates that escape everything."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from torch import Tensor
+
+from losscope import __version__
+from losscope.notation import NOTATION
+from losscope.reporting.content import Report
+from losscope.reporting.math import formulas, mathml
+from losscope.reporting.samples import Sample
+from losscope.reporting.tiles import lede, tiles
+from losscope.summary import SummaryResult
+from losscope.summary.result import WorstSample
+
+MOST_ROWS = 200
+
+
+class Drawn(NamedTuple):
+    """A figure as the page has it.
+
+    Attributes:
+        id: of its element.
+        title: its heading.
+        description: what it says, in words.
+        columns: of its table.
+        rows: of its table.
+        left_out: how many rows the table lacks.
+        height: in pixels.
+        spec: what Plotly draws, as JSON that no markup can end.
+    """
+
+    id: str
+    title: str
+    description: str
+    columns: list[str]
+    rows: list[list[Any]]
+    left_out: int
+    height: int
+    spec: Markup
+
+
+def render(report: Report) -> str:
+    """The whole page as text."""
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        report=report,
+        version=__version__,
+        lede=lede(report.summary),
+        tiles=tiles(report.summary),
+        formulas=formulas(report.loss.formula),
+        link=mathml(report.loss.link.formula, block=True),
+        notation=[(mathml(s.latex), s) for s in NOTATION.values()],
+        figures=[drawn(name, figure) for name, figure in report.figures.items()],
+        images={i: png(image) for i, image in report.images.items()},
+        plotly=_inline_script(get_plotlyjs()) if report.figures else "",
+    )
+
+
+def drawn(name: str, figure: go.Figure) -> Drawn:
+    """The figure taken apart: words and numbers to the page, the rest to Plotly."""
+    bare = go.Figure(figure)
+    numbers = figure.layout.meta["table"]
+    bare.update_layout(title=None, meta=None, margin_t=12)
+    return Drawn(
+        name,
+        figure.layout.title.text,
+        figure.layout.meta["description"],
+        numbers["columns"],
+        numbers["rows"][:MOST_ROWS],
+        max(0, len(numbers["rows"]) - MOST_ROWS),
+        figure.layout.height,
+        _json_script(bare.to_json()),
+    )
+
+
+def number(value: object) -> str:
+    """A number to be read: grouped where whole, else with four digits.
+
+    Example:
+        >>> number(12345), number(0.000123456), number(float("nan"))
+        ('12,345', '0.0001235', '–')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", "−")
+    return str(value)
+
+
+def worst_name(summary: SummaryResult, value: float) -> str:
+    """A target or decision in words: a class's name, a label's truth, or the value."""
+    classes = getattr(summary, "classes", None)
+    if classes is None:
+        return number(float(value))
+    return classes.name(int(value)) if hasattr(summary, "num_classes") else f"{value:g}"
+
+
+def png(image: Tensor) -> str:
+    """A grey image (h, w) in 0…1 as a data address: dark ink on light paper."""
+    height, width = image.shape
+    grey = (255 - image.clamp(0, 1) * 255).round().byte().tolist()
+    raw = b"".join(b"\0" + bytes(line) for line in grey)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in chunks)
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("losscope.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, mathml=mathml, where=where)
+    environment.globals.update(
+        worst_name=worst_name, is_number=lambda x: isinstance(x, (int, float)), read=_read, marks=marks
+    )
+    return environment
+
+
+def where(sample: WorstSample) -> str:
+    """The sample's number, with its position where it has one."""
+    position = ", ".join(map(str, sample.position))
+    return f"{sample.index}" + (f" ({position})" if position else "")
+
+
+def marks(sample: Sample, h: int) -> list[str]:
+    """What is to be said of an output: that it is true, that it is decided."""
+    return [word for word, which in (("true", sample.true), ("decided", sample.decided)) if h in which]
+
+
+def _read(name: str) -> Markup:
+    """A file beside the templates, as it is."""
+    environment = _environment()
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _json_script(text: str) -> Markup:
+    """JSON for a <script>: nothing in it can end the element or begin a comment."""
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _inline_script(text: str) -> Markup:
+    """A script for a <script>: '</script' in one of its strings would end it."""
+    return Markup(text.replace("</script", "<\\/script"))
+
