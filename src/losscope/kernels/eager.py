@@ -12,6 +12,7 @@ from torch import Tensor
 from losscope.kernels import chunked, reference
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.readable import readable
+from losscope.kernels.reference import class_dim, upcast
 
 sigmoid = torch.sigmoid
 log_sigmoid = F.logsigmoid
@@ -22,19 +23,29 @@ linear_logits = reference.linear_logits
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    """Torch's own, unless a row is ignored: its −inf or NaN must not reach the gradient of the others."""
-    if not _nothing_ignored(y, options):
-        return reference.nll_loss(s, y, weight, options)
-    return F.nll_loss(s, y, _as(weight, s), ignore_index=options.ignore_index, reduction=options.reduction)
+    """Torch's own: a pick never reads the rows that are ignored."""
+    x = upcast(s)
+    loss = F.nll_loss(x, y, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction)
+    return loss.to(s.dtype)
 
 
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
-    """Torch's own for what it computes right: index targets without smoothing, none of them ignored."""
-    if target.is_floating_point() or not _is_plain(options) or not _nothing_ignored(target, options):
-        return reference.cross_entropy(z, target, weight, options, torch.log_softmax)
-    return F.cross_entropy(z, target, _as(weight, z), ignore_index=options.ignore_index, reduction=options.reduction)
+    """Torch's own where it is right: a mask makes its soft and smoothed losses NaN or inf, and then it is not."""
+    if _is_torchs(z, target, options):
+        x = upcast(z)
+        loss = F.cross_entropy(
+            x,
+            upcast(target),
+            _as(weight, x),
+            ignore_index=options.ignore_index,
+            reduction=options.reduction,
+            label_smoothing=options.label_smoothing,
+        )
+        if bool(loss.isfinite().all()):
+            return loss.to(z.dtype)
+    return reference.cross_entropy(z, target, weight, options, torch.log_softmax)
 
 
 def linear_cross_entropy(
@@ -56,20 +67,30 @@ def linear_cross_entropy(
 def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor:
-    """The reference's formula over torch's log-sigmoid, which is exact for masks (torch's own loss is NaN there)."""
-    return reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options, F.logsigmoid)
+    """−ln σ(±z) where every label is 0 or 1, and the reference's formula over torch's log-sigmoid elsewhere.
+
+    Torch's own loss is NaN at a mask, and has lost −ln σ(z) below the rounding of z.
+    """
+    if options != BinaryOptions(options.reduction) or pos_weight is not None or not _is_hard(target):
+        return reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options, F.logsigmoid)
+    x = upcast(z)
+    loss = -F.logsigmoid(x * upcast(target).mul(2).sub_(1))
+    loss = loss if weight is None else loss * weight
+    return _reduce(loss, options.reduction).to(torch.promote_types(z.dtype, target.dtype))
 
 
 def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """Torch's own."""
-    return F.binary_cross_entropy(probability, target, _as(weight, probability), reduction=reduction)
+    p = upcast(probability)
+    return F.binary_cross_entropy(p, upcast(target), _as(weight, p), reduction=reduction).to(probability.dtype)
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """Torch's own, which weighs by hand as the reference does."""
     if weight is not None:
         return reference.mse_loss(z, target, weight, reduction)
-    return F.mse_loss(z, target, reduction=reduction)
+    loss = F.mse_loss(upcast(z), upcast(target), reduction=reduction)
+    return loss.to(torch.promote_types(z.dtype, target.dtype))
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -77,21 +98,26 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
     return mse_loss(z, target.log(), weight, reduction)
 
 
-def _is_plain(options: CategoricalOptions) -> bool:
-    """Nothing that torch lacks, and no smoothing (torch gives inf there when a class is masked)."""
-    return not (
-        options.label_smoothing
-        or options.focal_gamma
-        or options.z_loss
-        or options.return_stats
-        or options.softcap is not None
-        or options.normalizer is not None
-    )
+def _is_torchs(z: Tensor, target: Tensor, options: CategoricalOptions) -> bool:
+    """Nothing that torch lacks, and values that can be read: what torch gets wrong must be seen."""
+    torchs = CategoricalOptions(options.ignore_index, options.reduction, options.label_smoothing)
+    if options.normalizer is not None or options != torchs or not (readable(z) and readable(target)):
+        return False
+    return target.dtype == z.dtype if target.is_floating_point() else _ignored_are_finite(z, target, options)
 
 
-def _nothing_ignored(target: Tensor, options: CategoricalOptions) -> bool:
-    """Known only where the values can be read; elsewhere the reference hides ignored rows in any case."""
-    return readable(target) and not bool((target == options.ignore_index).any())
+def _ignored_are_finite(z: Tensor, y: Tensor, options: CategoricalOptions) -> bool:
+    """An ignored row that holds −inf, inf or NaN would reach torch's gradient as 0·NaN."""
+    ignored = y == options.ignore_index
+    return not bool(ignored.any()) or bool(z.detach().movedim(class_dim(z), -1)[ignored].sum().isfinite())
+
+
+def _is_hard(t: Tensor) -> bool:
+    return readable(t) and not t.requires_grad and bool(((t == 0) | (t == 1)).all())
+
+
+def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
 def _as(weight: Tensor | None, z: Tensor) -> Tensor | None:

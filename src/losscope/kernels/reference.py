@@ -218,10 +218,10 @@ def binary_cross_entropy_with_logits(
     """ℓ_ih = −p m_ih ln σ(z_ih) − (1 − m_ih) ln σ(−z_ih), since 1 − σ(z) = σ(−z)."""
     ignored = None if options.ignore_index is None else target == options.ignore_index
     x, t = hide(upcast(z), ignored), hide(upcast(target), ignored)
-    t = _mix(t, 0.5, options.label_smoothing)
+    q, not_q = _mix(t, 0.5, options.label_smoothing), _mix(1 - t, 0.5, options.label_smoothing)
     is_true, is_false = log_sigmoid(x), log_sigmoid(-x)
-    positive = -expectation(t, is_true) * modulation(is_false, options.focal_gamma)
-    negative = -expectation(1 - t, is_false) * modulation(is_true, options.focal_gamma)
+    positive = -expectation(q, is_true) * modulation(is_false, options.focal_gamma)
+    negative = -expectation(not_q, is_false) * modulation(is_true, options.focal_gamma)
     loss = (positive if pos_weight is None else pos_weight * positive) + negative
     loss = hide(loss if weight is None else loss * weight, ignored)
     counted = torch.ones_like(loss) if ignored is None else (~ignored).to(loss.dtype)
@@ -236,9 +236,16 @@ def modulation(log_of_the_other: Tensor, gamma: float) -> Tensor | float:
 def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """ℓ_ih = −m_ih ln ŷ_ih − (1 − m_ih) ln(1 − ŷ_ih), each logarithm held at −100 as torch does."""
     p, t = upcast(probability), upcast(target)
-    loss = -t * p.log().clamp(min=-100) - (1 - t) * (-p).log1p().clamp(min=-100)
+    loss = -t * held(torch.log, p, p) - (1 - t) * held(torch.log1p, -p, 1 - p)
     loss = loss if weight is None else loss * weight
     return reduce(loss, torch.ones_like(loss), reduction).to(probability.dtype)
+
+
+def held(log: Callable[[Tensor], Tensor], x: Tensor, p: Tensor) -> Tensor:
+    """Ln p = log(x), not below −100, with the slope 1/p not above 1e12: torch's rule, and finite where p is 0."""
+    near = p >= 1e-12
+    far = log(x.detach()).clamp(min=-100) + 1e12 * (p - p.detach())
+    return torch.where(near, log(x.masked_fill(~near, 1)), far)
 
 
 # ---------------------------------------------------------------------------------------------- regression
@@ -280,13 +287,16 @@ def hide(x: Tensor, hidden: Tensor | None) -> Tensor:
     return x if hidden is None else x.masked_fill(hidden, 0)
 
 
-def reduce(loss: Tensor, divisor: Tensor, reduction: str, normalizer: float | Tensor | None = None) -> Tensor:
+def reduce(loss: Tensor, divisor: Tensor, reduction: str, normalizer: float | Tensor | str | None = None) -> Tensor:
     """none: ℓ_i. sum: Σ ℓ_i. mean: Σ ℓ_i / Σ divisor_i, or / normalizer."""
     if reduction == "none":
         return loss
     if reduction == "sum":
         return loss.sum()
-    return mean(loss.sum(), divisor.sum()) if normalizer is None else loss.sum() / normalizer
+    assert not isinstance(normalizer, str), "the losses count a global normalizer out"
+    if normalizer is None:
+        return mean(loss.sum(), divisor.sum())
+    return loss.sum() / (normalizer.reshape(()) if isinstance(normalizer, Tensor) else normalizer)
 
 
 def mean(total: Tensor, divisor: Tensor) -> Tensor:
