@@ -13,7 +13,7 @@ from torch import Tensor
 
 from losscope.summary.worst import AXES
 
-_BLOCK = 1 << 22  # raw outputs in a block
+_BLOCK = 1 << 22  # numbers in a block: 32 MiB of float64
 
 
 class Block(NamedTuple):
@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 
 def blocks(samples: int, size: int) -> Iterator[Block]:
-    """All samples, so many at a time that a block holds 2^22 raw outputs, ``size`` of each sample."""
+    """All samples, so many at a time that a block holds 2^22 numbers, ``size`` for each sample."""
     step = max(1, _BLOCK // max(size, 1))
     return (Block(i, min(i + step, samples)) for i in range(0, samples, step))
 

@@ -49,6 +49,7 @@ from losscope.summary.result import BinarySummary, ThresholdCurve
 from losscope.summary.scan import in_threads
 
 _LOW, _LIMIT = NATS.low, NATS.limit
+_NUMBERS = 16  # that are kept of a label while its block is looked at
 _FLOOR = -100.0  # torch's: what the logarithm of a probability is held at
 
 
@@ -102,7 +103,7 @@ class Binary:
         given = self._weights(z, target)
         weights = [None if w is None else _batched(w.detach().cpu().expand(z.shape)) for w in given]
         ndim, z, target = z.ndim, _batched(z), _batched(target)
-        for start, stop in blocks(len(z), z[:1].numel()):
+        for start, stop in blocks(len(z), _NUMBERS * z[:1].numel()):
             cut = slice(start, stop)
             parts = [None if w is None else w[cut] for w in weights]
             self._add(state, z[cut], target[cut], parts, index[cut], ndim)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from losscope import validate
+from losscope.errors import InputError, describe
+from losscope.kernels.reference import class_dim
 from losscope.losses import CrossEntropyLoss, LinearCrossEntropyLoss, NLLLoss
 from losscope.summary import confusion, counting, scan, worst
 from losscope.summary.batch import blocks, places, plain, rows, shape_only
@@ -59,7 +61,12 @@ class Categorical:
     def outputs(self, z: Tensor) -> int:
         """H."""
         validate.class_logits(WHERE, z)
-        return self.loss.num_classes if isinstance(self.loss, LinearCrossEntropyLoss) else z.shape[min(z.ndim - 1, 1)]
+        if not isinstance(self.loss, LinearCrossEntropyLoss):
+            return z.shape[class_dim(z)]
+        features = self.loss.linear.in_features
+        if z.ndim > 2 or z.shape[-1] != features:
+            raise InputError(WHERE, f"(N, {features}), what the linear layer is given", describe(z), "give its input")
+        return self.loss.num_classes
 
     def states(self, h: int) -> dict[str, Default]:
         """What is kept, whatever the number of samples."""
@@ -83,13 +90,25 @@ class Categorical:
 
     def update(self, state: State, z: Tensor, target: Tensor, index: Tensor) -> None:
         """Add samples (N, H, …) with index or soft targets; ``index`` (N,) are their numbers."""
-        like = self._logits_like(z)
-        self._check(like, target)
-        z, target = (x if z.ndim > 1 else x.unsqueeze(0) for x in (plain(z), plain(target).cpu()))
-        for start, stop in blocks(len(z), like.numel() // len(z) if len(z) else 1):
-            self._add(state, self._logits(z[start:stop]), target[start:stop], index[start:stop])
+        z, target = plain(z), plain(target).cpu()
+        self._check(self._logits_like(z), target)
+        if z.ndim == 1:
+            z, target = z.unsqueeze(0), target.unsqueeze(0)
+        mistakes = []
+        for start, stop in blocks(len(z), self._size(z)):
+            found = self._scan(state, self._logits(z[start:stop]), target[start:stop], index[start:stop])
+            mistakes.append(self._tally(state, found))
+        if mistakes and state["classes"].shape[1] > self.class_limit:
+            confusion.add(state["confusion"], np.concatenate(mistakes))
         for name in ("totals", "class_loss", "confidence_sum", "grid", "grid_confidence"):
             carry(state[name])
+
+    def _check(self, like: Tensor, target: Tensor) -> None:
+        validate.class_target(WHERE, like, target, self.loss.ignore_index)
+        if isinstance(self.loss, CrossEntropyLoss):
+            validate.categorical_options(WHERE, self.loss.options, soft=target.is_floating_point())
+        if self.loss.weight is not None:
+            validate.class_weight(WHERE, self.loss.weight.cpu(), like, like.shape[class_dim(like)])
 
     def _logits(self, z: Tensor) -> Tensor:
         return self.loss.logits(z).detach() if isinstance(self.loss, LinearCrossEntropyLoss) else z
@@ -97,41 +116,41 @@ class Categorical:
     def _logits_like(self, z: Tensor) -> Tensor:
         """Of the shape of the logits."""
         if not isinstance(self.loss, LinearCrossEntropyLoss):
-            return shape_only(z.shape, z.dtype)
+            return shape_only(tuple(z.shape), z.dtype)
         return shape_only((*z.shape[:-1], self.loss.num_classes, *self.loss.out_features), z.dtype)
 
-    def _check(self, like: Tensor, target: Tensor) -> None:
-        target = plain(target).cpu()
-        validate.class_target(WHERE, like, target, self.loss.ignore_index)
-        if isinstance(self.loss, CrossEntropyLoss):
-            validate.categorical_options(WHERE, self.loss.options, soft=target.is_floating_point())
-        if self.loss.weight is not None:
-            validate.class_weight(WHERE, self.loss.weight.cpu(), like, like.shape[min(like.ndim - 1, 1)])
+    def _size(self, z: Tensor) -> int:
+        """The numbers that a sample takes: its logits, and what is found of each of its rows."""
+        _, h, *inner = self._logits_like(z).shape
+        return (h + len(scan.Rows._fields) + 3 * scan.GRID.size) * math.prod(inner)
 
-    def _add(self, state: State, z: Tensor, target: Tensor, index: Tensor) -> None:
-        soft, h = target.is_floating_point(), z.shape[1]
+    def _scan(self, state: State, z: Tensor, target: Tensor, index: Tensor) -> scan.Rows:
+        """What is found of the rows that count; the worst are noted with where they stand."""
         number, position = places(index, tuple(z.shape[2:]))
         x = rows(z)
+        soft = target.is_floating_point()
         q, y = (rows(target), np.zeros(len(x), np.int64)) if soft else (None, target.reshape(-1).long().numpy())
         state["counts"][SAMPLES] += len(x)
         if not soft and (y == self.loss.ignore_index).any():
             keep = y != self.loss.ignore_index
             x, y, number, position = x[keep], y[keep], number[keep], position[keep]
-        found = scan.categorical(x, y, q, self._weight(h), self._options())
-        self._tally(state, found, h)
+        found = scan.categorical(x, y, q, self._weight(z.shape[1]), self._options())
         rest = np.stack((found.truth, found.decision, found.truth_probability, found.confidence), 1).astype(np.float64)
         worst.add(state["worst"], found.nll, number, position, rest)
+        return found
 
-    def _tally(self, state: State, found: scan.Rows, h: int) -> None:
+    def _tally(self, state: State, found: scan.Rows) -> Integers:
+        """Count and sum; returns the mistakes, truth · H + decision."""
+        h = state["classes"].shape[1]
         counting.totals(found, np.array(self.top_k, np.int64), state["counts"], state["totals"], state["ranked"])
         counting.classes(found, state["classes"], state["class_loss"], state["histogram"])
         counting.confidences(found, state["confidence"], state["confidence_sum"])
         counting.grid(found, state["grid"], state["grid_right"], state["grid_confidence"])
-        if h > self.class_limit:
-            wrong = found.truth != found.decision
-            confusion.add(state["confusion"], found.truth[wrong], found.decision[wrong], h)
-        else:
+        if h <= self.class_limit:
             np.add.at(state["confusion"], (found.truth, found.decision), 1)
+        wrong = found.truth != found.decision
+        mistakes: Integers = found.truth[wrong] * h + found.decision[wrong]
+        return mistakes
 
     def _weight(self, h: int) -> NDArray[np.float64]:
         weight = self.loss.weight

@@ -33,9 +33,9 @@ def merge(tables: Tensor) -> Tensor:
     return torch.from_numpy(result).to(tables.device)
 
 
-def add(table: Integers, truth: Integers, decision: Integers, classes: int) -> None:
-    """Count mistakes."""
-    keys, counts = np.unique(truth * classes + decision, return_counts=True)
+def add(table: Integers, mistakes: Integers) -> None:
+    """Count mistakes, each truth · H + decision."""
+    keys, counts = np.unique(mistakes, return_counts=True)
     _fill(table, np.concatenate((_used(table), np.stack((keys, counts), 1))), int(table[_MISSED, 1]))
 
 

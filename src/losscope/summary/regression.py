@@ -22,6 +22,7 @@ from losscope.summary.exact import FULL, Integers, add, carry, integer, mean
 from losscope.summary.result import OutputMeasures, RegressionSummary
 
 _RESIDUAL, _SIZE, _SQUARE, _TARGET, _TARGET_SQUARE = range(5)
+_NUMBERS = 12  # that are kept of a value while its block is looked at
 _LOW = FULL.low
 
 
@@ -58,7 +59,7 @@ class Regression:
             validate.positive(WHERE, "targets", target)
         ndim = z.ndim
         z, target = (x.reshape(-1, 1) if ndim < 2 else x for x in (z, target))
-        for start, stop in blocks(len(z), z[:1].numel()):
+        for start, stop in blocks(len(z), _NUMBERS * z[:1].numel()):
             self._add(state, z[start:stop], target[start:stop], index[start:stop], ndim)
         carry(state["sums"])
 
