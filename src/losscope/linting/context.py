@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from losscope.errors import InputError
 from losscope.linting.reading import Reading, read
@@ -67,6 +67,11 @@ class Context:
         return self.likelihood in ("cross_entropy", "nll_loss")
 
     @cached_property
+    def torch_given(self) -> bool:
+        """The caller's loss is torch's own, whose NaN and −inf corners differ from ours."""
+        return isinstance(self.given, nn.Module) and not isinstance(self.given, Loss)
+
+    @cached_property
     def weight(self) -> Tensor | None:
         """The weights of the loss."""
         return getattr(self.loss, "weight", None)
@@ -75,6 +80,10 @@ class Context:
     def ignore_index(self) -> float | None:
         """The target that does not count."""
         return getattr(self.loss, "ignore_index", None)
+
+    def is_ignored(self, y: Tensor) -> Tensor:
+        """Where a target does not count."""
+        return torch.zeros_like(y, dtype=torch.bool) if self.ignore_index is None else y.eq(self.ignore_index)
 
     @cached_property
     def reduction(self) -> str:
@@ -98,6 +107,28 @@ class Context:
     def reading(self) -> Reading | None:
         """Outputs and targets as rows, where they can be made to fit; None where they cannot."""
         return read(self.z, self.y, self.categorical, self.ignore_index)
+
+    @cached_property
+    def rows(self) -> Tensor | None:
+        """Outputs as rows (n, H) without NaN, +inf or rows that are all −inf; also where the targets do not fit."""
+        r = self._outputs
+        return None if r is None else r.z[r.finite]
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The precision of the outputs."""
+        return self.z.dtype if self._outputs is None else self._outputs.dtype
+
+    @cached_property
+    def part(self) -> str:
+        """Which part of the outputs was read, to be said in the evidence."""
+        return "" if self._outputs is None else self._outputs.part
+
+    @cached_property
+    def _outputs(self) -> Reading | None:
+        if self.reading is not None or self.z.ndim < 2:
+            return self.reading
+        return read(self.z, torch.zeros_like(self.z), self.categorical, None)
 
     @cached_property
     def raised(self) -> InputError | None:

@@ -61,7 +61,7 @@ class Reading:
 
     @cached_property
     def log_probability(self) -> Tensor:
-        """ln ŷ = log_softmax(z), (n, H)."""
+        """The log-probabilities log_softmax(z), (n, H)."""
         return self.z.log_softmax(1)
 
     @cached_property

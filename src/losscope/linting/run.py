@@ -33,7 +33,9 @@ def run_rules(
         InputError: there is no rule of a name.
     """
     with torch.no_grad():
-        return sorted(_findings(context, select, ignore), key=lambda finding: _ORDER[finding.severity])
+        found = sorted(_findings(context, select, ignore), key=lambda finding: _ORDER[finding.severity])
+    explained = any(finding.severity is ERROR and finding.rule != "loss-raises" for finding in found)
+    return [finding for finding in found if not (explained and finding.rule == "loss-raises")]
 
 
 def _findings(context: Context, select: Iterable[str] | None, ignore: Iterable[str] | None) -> Iterator[Finding]:
