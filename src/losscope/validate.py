@@ -70,8 +70,8 @@ def class_logits(where: str, z: object) -> None:
 # ------------------------------------------------------------------------------------------------- targets
 
 
-def index_target(where: str, z: Tensor, y: object, ignore_index: int) -> None:
-    """``y`` is an index target of the samples of ``z``."""
+def index_target(where: str, z: Tensor, y: object, ignore_index: int, num_classes: int | None = None) -> None:
+    """``y`` is an index target of the samples of ``z``, which may hold only some of ``num_classes``."""
     tensor(where, "target", y)
     assert isinstance(y, Tensor)
     expected = z.shape[:1] + z.shape[2:] if z.ndim > 1 else z.shape[:0]
@@ -80,10 +80,10 @@ def index_target(where: str, z: Tensor, y: object, ignore_index: int) -> None:
     if y.shape != expected:
         _index_shape(where, z, y, expected)
     same_device(where, "target", y, z)
-    index_values(where, y, z.shape[class_dim(z)], ignore_index)
+    index_values(where, y, z.shape[class_dim(z)] if num_classes is None else num_classes, ignore_index)
 
 
-def class_target(where: str, z: Tensor, target: object, ignore_index: int) -> None:
+def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
     """``target`` is an index target, or a soft one: floating and of the shape of ``z``."""
     if isinstance(target, Tensor) and target.shape == z.shape and target.is_floating_point():
         if ignore_index >= 0:
@@ -96,7 +96,7 @@ def class_target(where: str, z: Tensor, target: object, ignore_index: int) -> No
         same_device(where, "target", target, z)
         unit_interval(where, "soft targets", target)
     else:
-        index_target(where, z, target, ignore_index)
+        index_target(where, z, target, ignore_index, num_classes)
 
 
 def index_values(where: str, y: Tensor, num_classes: int, ignore_index: int) -> None:
@@ -335,6 +335,8 @@ def _normalizer(where: str, normalizer: object, reduction_name: str) -> None:
             f"reduction={reduction_name!r}",
             "it is the divisor of the mean",
         )
+    if isinstance(normalizer, str) and normalizer == "global":
+        return
     if not isinstance(normalizer, Tensor):
         number(where, "normalizer", normalizer, 0, open_low=True)
     elif normalizer.numel() != 1 or (readable(normalizer) and not 0 < normalizer.item() < math.inf):

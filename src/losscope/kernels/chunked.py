@@ -139,7 +139,7 @@ def upstream_of(divisor: Tensor, options: CategoricalOptions) -> Tensor:
     """The derivative of the reduced loss by each ℓ_i: 1, or 1/divisor, or 0 when nothing counts."""
     if options.reduction != "mean":
         return torch.ones((), dtype=divisor.dtype, device=divisor.device)
-    total = divisor.sum() if options.normalizer is None else torch.as_tensor(options.normalizer).to(divisor)
+    total = divisor.sum() if options.normalizer is None else torch.as_tensor(options.normalizer).reshape(()).to(divisor)
     nothing = total == 0
     return (1 / total.masked_fill(nothing, 1)).masked_fill(nothing, 0)
 

@@ -17,7 +17,7 @@ class CategoricalOptions(NamedTuple):
     focal_gamma: float = 0.0
     z_loss: float = 0.0
     softcap: float | None = None
-    normalizer: float | Tensor | None = None
+    normalizer: float | Tensor | str | None = None
     return_stats: bool = False
 
 

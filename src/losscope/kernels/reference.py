@@ -164,7 +164,8 @@ def expectation(q: Tensor, s: Tensor) -> Tensor:
 def divisor(target: Tensor, weight: Tensor | None, options: CategoricalOptions, dtype: torch.dtype) -> Tensor:
     """What each sample adds to the divisor of the mean: v_i w_{y_i}, and 1 with a soft target."""
     if target.is_floating_point():
-        return torch.ones_like(target.select(class_dim(target), 0), dtype=dtype)
+        dim = class_dim(target)
+        return torch.ones(target.shape[:dim] + target.shape[dim + 1 :], dtype=dtype, device=target.device)
     ignored = target == options.ignore_index
     return hide(_weight_of(hide(target, ignored), weight, dtype), ignored)
 

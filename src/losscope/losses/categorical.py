@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Literal, overload
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from losscope import validate
 from losscope.kernels import dispatch
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.reference import autocast, class_dim
 from losscope.kernels.reference import softcap as softcapped
+from losscope.kernels.sharded.shard import is_dtensor
 from losscope.links import EXP_CATEGORICAL, SOFTMAX
+from losscope.losses import sharded
 from losscope.losses.base import Loss, options_repr, read_options, register_weight
 from losscope.losses.formula import categorical_formula
+from losscope.parallel import over_ranks
 from losscope.targets import TargetKind
 
 
@@ -29,7 +33,8 @@ def cross_entropy(
     focal_gamma: float = ...,
     z_loss: float = ...,
     softcap: float | None = ...,
-    normalizer: float | Tensor | None = ...,
+    normalizer: float | Tensor | str | None = ...,
+    group: ProcessGroup | None = ...,
     return_stats: Literal[False] = ...,
 ) -> Tensor: ...
 @overload
@@ -44,7 +49,8 @@ def cross_entropy(
     focal_gamma: float = ...,
     z_loss: float = ...,
     softcap: float | None = ...,
-    normalizer: float | Tensor | None = ...,
+    normalizer: float | Tensor | str | None = ...,
+    group: ProcessGroup | None = ...,
     return_stats: Literal[True],
 ) -> tuple[Tensor, Stats]: ...
 def cross_entropy(
@@ -58,7 +64,8 @@ def cross_entropy(
     focal_gamma: float = 0.0,
     z_loss: float = 0.0,
     softcap: float | None = None,
-    normalizer: float | Tensor | None = None,
+    normalizer: float | Tensor | str | None = None,
+    group: ProcessGroup | None = None,
     return_stats: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
     r"""Cross-entropy of raw outputs, in nats: ℓ_i = −s_{i,y_i} with s_ih = z_ih − ln Σ_k e^{z_ik}.
@@ -77,7 +84,11 @@ def cross_entropy(
         z_loss: λ ≥ 0, keeps the normaliser of the softmax near 1.
         softcap: c > 0: z becomes c·tanh(z/c) first.
         normalizer: the divisor of the mean in place of its own, such as the count of valid targets over all
-            accumulation steps and ranks.
+            accumulation steps and ranks (:func:`losscope.parallel.global_normalizer`); "global" counts those of this
+            call over all ranks, whose gradients are then averaged.
+        group: the ranks over which the classes are shared out; ``input`` is this rank's shard then, the target's
+            indices are those of all classes, and a soft target is a shard like the input. A DTensor sharded on the
+            classes says this itself.
         return_stats: also return :class:`losscope.Stats` of every sample, from the same logits.
 
     Returns:
@@ -101,12 +112,15 @@ def cross_entropy(
     options = CategoricalOptions(
         ignore_index, reduction, label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats
     )
+    if group is not None or is_dtensor(input):
+        return sharded.cross_entropy(input, target, weight, options, group)
     validate.class_logits("cross_entropy", input)
     validate.class_target("cross_entropy", input, target, ignore_index)
     soft = target.is_floating_point()
     validate.categorical_options("cross_entropy", options, soft=soft)
     if weight is not None:
         validate.class_weight("cross_entropy", weight, input, input.shape[class_dim(input)])
+    options = over_ranks(options, target, weight)
     return dispatch.cross_entropy(autocast(input), target if soft else target.long(), weight, options)
 
 
@@ -177,7 +191,7 @@ class CrossEntropyLoss(Loss):
         focal_gamma: float = 0.0,
         z_loss: float = 0.0,
         softcap: float | None = None,
-        normalizer: float | Tensor | None = None,
+        normalizer: float | Tensor | str | None = None,
         return_stats: bool = False,
     ) -> None:
         super().__init__()
@@ -198,7 +212,7 @@ class CrossEntropyLoss(Loss):
         return read_options(self, CategoricalOptions)
 
     def forward(
-        self, input: Tensor, target: Tensor, *, normalizer: float | Tensor | None = None
+        self, input: Tensor, target: Tensor, *, normalizer: float | Tensor | str | None = None
     ) -> Tensor | tuple[Tensor, Stats]:
         """The loss; a ``normalizer`` given here goes before the module's own."""
         options = self.options if normalizer is None else self.options._replace(normalizer=normalizer)

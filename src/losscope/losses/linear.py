@@ -6,13 +6,17 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from losscope import validate
 from losscope.errors import InputError, describe
 from losscope.kernels import dispatch
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.reference import linear_logits
+from losscope.kernels.sharded.shard import is_dtensor
+from losscope.losses import sharded
 from losscope.losses.categorical import CrossEntropyLoss
+from losscope.parallel import over_ranks
 
 
 def linear_cross_entropy(
@@ -28,7 +32,8 @@ def linear_cross_entropy(
     focal_gamma: float = 0.0,
     z_loss: float = 0.0,
     softcap: float | None = None,
-    normalizer: float | Tensor | None = None,
+    normalizer: float | Tensor | str | None = None,
+    group: ProcessGroup | None = None,
     return_stats: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
     r"""Cross-entropy of z = x Wᵀ + b, in nats.
@@ -46,6 +51,9 @@ def linear_cross_entropy(
         z_loss: as :func:`losscope.cross_entropy`.
         softcap: as :func:`losscope.cross_entropy`.
         normalizer: as :func:`losscope.cross_entropy`.
+        group: the ranks over which the classes are shared out: ``linear_weight`` and ``linear_bias`` are this rank's
+            rows (H_r, D) and (H_r,), and every rank holds the same ``input``
+            (:func:`losscope.parallel.gather_rows` makes a sequence-parallel one whole). DTensors say this themselves.
         return_stats: as :func:`losscope.cross_entropy`.
 
     Returns:
@@ -72,6 +80,8 @@ def linear_cross_entropy(
         normalizer,
         return_stats,
     )
+    if group is not None or is_dtensor(linear_weight):
+        return sharded.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options, group)
     _linear(where, input, linear_weight, linear_bias)
     logits = torch.empty(1, dtype=input.dtype, device=input.device).expand(*input.shape[:-1], *linear_weight.shape[:-1])
     validate.class_logits(where, logits)
@@ -80,6 +90,7 @@ def linear_cross_entropy(
     validate.categorical_options(where, options, soft=soft)
     if weight is not None:
         validate.class_weight(where, weight, input, linear_weight.shape[0])
+    options = over_ranks(options, target, weight)
     return dispatch.linear_cross_entropy(
         input, linear_weight, target if soft else target.long(), linear_bias, weight, options
     )
@@ -153,7 +164,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
         focal_gamma: float = 0.0,
         z_loss: float = 0.0,
         softcap: float | None = None,
-        normalizer: float | Tensor | None = None,
+        normalizer: float | Tensor | str | None = None,
         return_stats: bool = False,
     ) -> None:
         super().__init__(
@@ -174,7 +185,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
         )
 
     def forward(
-        self, input: Tensor, target: Tensor, *, normalizer: float | Tensor | None = None
+        self, input: Tensor, target: Tensor, *, normalizer: float | Tensor | str | None = None
     ) -> Tensor | tuple[Tensor, Stats]:
         """The loss of the layer's logits, from its input."""
         options = self.options if normalizer is None else self.options._replace(normalizer=normalizer)
