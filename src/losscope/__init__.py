@@ -8,6 +8,7 @@ Example:
 
 from losscope import kernels
 from losscope.errors import InputError, LosscopeWarning
+from losscope.explain import Explanation, explain
 from losscope.kernels import Stats
 from losscope.links import Link, log_sigmoid, log_softmax, logsumexp, sigmoid, softmax
 from losscope.losses import (
@@ -38,6 +39,7 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
+    "Explanation",
     "InputError",
     "LinearCrossEntropyLoss",
     "Link",
@@ -52,6 +54,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "explain",
     "kernels",
     "linear_cross_entropy",
     "log_sigmoid",

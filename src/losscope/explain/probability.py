@@ -1,0 +1,81 @@
+"""Each label is true on its own, and the network gives probabilities: binary cross-entropy, step by step."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from losscope.explain.binary import factor, label_gradient, label_terms, multi_hot
+from losscope.explain.reduction import reduction
+from losscope.explain.rows import label_rows
+from losscope.explain.softmax import compared
+from losscope.explain.step import Trail, Worked
+from losscope.kernels import naive
+from losscope.kernels.options import BinaryOptions
+from losscope.kernels.reference import upcast
+from losscope.losses import BCELoss
+
+_LOWEST = -100  # where torch holds the logarithm of a probability that was rounded to 0
+_FLATTEST = 1e-12  # what torch keeps ŷ(1 − ŷ) above in the gradient
+
+
+def explain_bce(loss: BCELoss, probability: Tensor, target: Tensor) -> Worked:
+    """Binary cross-entropy of probabilities."""
+    at = Trail()
+    y_hat = at.add(
+        "ŷ",
+        "estimated probability",
+        r"\hat{y}_{ih}",
+        "ŷ_ih",
+        upcast(label_rows(probability)),
+        "What the network gives: already a probability, so what its sigmoid rounded away is lost.",
+        "ih",
+    )
+    _logarithms(at, y_hat)
+    m, counted = multi_hot(at, upcast(label_rows(target)), BinaryOptions())
+    at.add(
+        "ℓ",
+        "loss of one label",
+        r"\ell_{ih} = -m_{ih} \ln \hat{y}_{ih} - (1 - m_{ih}) \ln(1 - \hat{y}_{ih})",
+        "ℓ_ih = −m_ih ln ŷ_ih − (1 − m_ih) ln(1 − ŷ_ih)",
+        -at[m] * at["ln ŷ"] - (1 - at[m]) * at["ln(1−ŷ)"],
+        "In nats. Guessing ŷ = 1/2 costs ln 2 = 0.6931 each.",
+        "ih",
+    )
+    sentence = "Every label's loss is multiplied by it; the mean's divisor is not."
+    w = factor(at, loss.weight, probability, "w", "weight", sentence)
+    terms = label_terms(at, w, counted, ignoring=False)
+    share = reduction(at, terms, loss.reduction, probability.dtype)
+    slope = at.add(
+        "∂ℓ/∂ŷ",
+        "gradient of one label",
+        r"\frac{\partial \ell_{ih}}{\partial \hat{y}_{ih}} = "
+        r"\frac{\hat{y}_{ih} - m_{ih}}{\hat{y}_{ih} (1 - \hat{y}_{ih})}",
+        f"∂ℓ_ih/∂ŷ_ih = (ŷ_ih − m_ih) / (ŷ_ih (1 − ŷ_ih)), the divisor held above {_FLATTEST:g}",
+        (y_hat - at["m"]) / (y_hat * (1 - y_hat)).clamp(min=_FLATTEST),
+        "With respect to the probability. The sigmoid before it multiplies by ŷ(1 − ŷ), which leaves ŷ − m.",
+        "ih",
+    )
+    checks = label_gradient(at, "ŷ", w, counted, share, float(slope.abs().max()) if slope.numel() else 0.0)
+    notes = [compared("−m ln ŷ − (1−m) ln(1−ŷ) without the hold", naive.binary_cross_entropy(y_hat, at["m"]), at["ℓ"])]
+    return Worked(at.steps, checks, notes, at["m"], counted)
+
+
+def _logarithms(at: Trail, y_hat: Tensor) -> None:
+    at.add(
+        "ln ŷ",
+        "log-probability",
+        rf"\max(\ln \hat{{y}}_{{ih}}, {_LOWEST})",
+        f"ln ŷ_ih, held at {_LOWEST}",
+        y_hat.log().clamp(min=_LOWEST),
+        "In nats; a probability that was rounded to 0 has lost its logarithm, and gets −100 instead.",
+        "ih",
+    )
+    at.add(
+        "ln(1−ŷ)",
+        "log-probability of false",
+        rf"\max(\ln(1 - \hat{{y}}_{{ih}}), {_LOWEST})",
+        f"ln(1 − ŷ_ih), held at {_LOWEST}",
+        (-y_hat).log1p().clamp(min=_LOWEST),
+        "The same for the probability that the label is false.",
+        "ih",
+    )
