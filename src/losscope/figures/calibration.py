@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from losscope.errors import InputError
 from losscope.figures.display import Display
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, line, table
 from losscope.summary import BinarySummary, CategoricalSummary
 
@@ -65,13 +66,14 @@ class ReliabilityDisplay(Display):
         gap = np.nansum(self.count * (self.confidence - self.accuracy)) / max(1, self.count.sum())
         sure = "surer than it is right" if gap > 0 else "less sure than it is right"
         verdict = (
-            f"so the difference is more than chance: on average the model is {sure}, by {abs(gap):.3g}"
+            f"so the difference is more than chance: on average the model is {sure}, by {number(abs(gap))}"
             if self.ece > high
             else "so this is no more than chance would show"
         )
         return (
-            f"ECE = {self.ece:.3g} over {self.count.sum():,} samples. A perfectly calibrated model of this size shows "
-            f"{low:.3g} to {high:.3g} (mean {mean:.3g}), {verdict}."
+            f"ECE = {number(self.ece)} over {self.count.sum():,} samples. A perfectly calibrated model of this "
+            f"size shows "
+            f"{number(low)} to {number(high)} (mean {number(mean)}), {verdict}."
         )
 
     def plot(self) -> go.Figure:
@@ -114,7 +116,7 @@ class ReliabilityDisplay(Display):
             line=line(BLUE),
             marker={"size": 8},
             customdata=np.stack([n, low, high], axis=1),
-            name=f"this model, ECE {self.ece:.3g}",
+            name=f"this model, ECE {number(self.ece)}",
             hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>%{customdata[0]} samples<br>"
             "calibrated: %{customdata[1]:.3f} – %{customdata[2]:.3f}<extra></extra>",
         )
@@ -180,8 +182,9 @@ class TemperatureDisplay(Display):
         """The figure in words."""
         sure = "surer" if self.best > 1 else "less sure"
         return (
-            f"softmax(z/T) has its smallest mean ℓ at T = {self.best:.3g}: {self.nll_after:.3g} nats instead of "
-            f"{self.nll_before:.3g}, and an ECE of {self.ece_after:.3g} instead of {self.ece_before:.3g}. "
+            f"softmax(z/T) has its smallest mean ℓ at T = {number(self.best)}: {number(self.nll_after)} nats "
+            f"instead of "
+            f"{number(self.nll_before)}, and an ECE of {number(self.ece_after)} instead of {number(self.ece_before)}. "
             f"The model is {sure} than the data warrants; no decision changes with T."
         )
 
@@ -203,6 +206,7 @@ class TemperatureDisplay(Display):
                 "title_text": "ECE (probability)",
                 "showgrid": False,
                 "rangemode": "tozero",
+                "tickmode": "auto",
                 "automargin": True,
             },
             yaxis_rangemode="tozero",
@@ -224,7 +228,7 @@ class TemperatureDisplay(Display):
             y=[self.nll_after],
             mode="markers",
             marker={"size": 11, "color": BLUE},
-            name=f"best T = {self.best:.3g}",
+            name=f"best T = {number(self.best)}",
             hoverinfo="skip",
         )
         result.update_xaxes(tickvals=np.log2(ticks), ticktext=[f"{t:g}" for t in ticks])

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, table, text
 from losscope.summary import BinarySummary, CategoricalSummary
 
@@ -52,9 +53,9 @@ class ClassLossDisplay(Display):
         if not shown:
             return "No class has a finite mean ℓ."
         part = f"The {shown} most expensive of {self.num_classes:,} classes. " if shown < self.num_classes else ""
-        first = f"'{self.names[0]}' costs the most: {self.mean_loss[0]:.3g} nats over {self.support[0]:,} samples"
-        rest = f"; '{self.names[-1]}' costs {self.mean_loss[-1]:.3g}" if shown > 1 else ""
-        return f"{part}{first}{rest}. A guess costs {self.chance:.3g}."
+        first = f"'{self.names[0]}' costs the most: {number(self.mean_loss[0])} nats over {self.support[0]:,} samples"
+        rest = f"; '{self.names[-1]}' costs {number(self.mean_loss[-1])}" if shown > 1 else ""
+        return f"{part}{first}{rest}. A guess costs {number(self.chance)}."
 
     def plot(self) -> go.Figure:
         """A bar for each class."""
@@ -142,15 +143,19 @@ class ConfusionDisplay(Display):
         result = figure(
             "What was taken for what",
             self.describe(),
-            table(["truth \\ decision", *self.names], [[n, *r] for n, r in zip(self.names, counts.tolist(), strict=True)]),
+            table(
+                ["truth \\ decision", *self.names], [[n, *r] for n, r in zip(self.names, counts.tolist(), strict=True)]
+            ),
             x="decision d",
             y="truth y",
             height=min(760, 190 + 34 * len(counts)) if small else 640,
             xaxis={"tickvals": ticks, "ticktext": names, "showgrid": False},
             yaxis={"tickvals": ticks, "ticktext": names, "autorange": "reversed", "showgrid": False},
         )
-        hover = "truth %{customdata[0]}<br>decision %{customdata[1]}<br>%{text} samples<extra></extra>"
-        custom = [[[t, d] for d in names] for t in names]
+        hover = "truth %{customdata[0]}<br>decision %{customdata[1]}<br>%{customdata[2]} samples<extra></extra>"
+        custom = [
+            [[t, d, n] for d, n in zip(names, row, strict=True)] for t, row in zip(names, counts.tolist(), strict=True)
+        ]
         for values, color in ((np.where(right, share, np.nan), BLUE), (mistakes, VERMILLION)):
             result.add_heatmap(
                 z=values,
@@ -161,7 +166,7 @@ class ConfusionDisplay(Display):
                 xgap=2,
                 ygap=2,
                 customdata=custom,
-                text=counts,
+                text=np.where(counts, counts, "") if small else None,
                 texttemplate="%{text}" if small else "",
                 textfont={"color": GREY, "size": 12},
                 hoverongaps=False,

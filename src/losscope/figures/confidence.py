@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, VERMILLION, figure, table
 from losscope.summary import CategoricalSummary
 
@@ -48,7 +49,7 @@ class ConfidenceDisplay(Display):
     def plot(self) -> go.Figure:
         """Two panels, since the right decisions mostly outnumber the wrong ones by far."""
         middle, width = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges)
-        spans = [f"{a:.3g} – {b:.3g}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
+        spans = [f"{number(a)} – {number(b)}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
         rows = [[s, int(r), int(w)] for s, r, w in zip(spans, self.right, self.wrong, strict=True)]
         result = figure(
             "How sure are right and wrong decisions?",
@@ -59,7 +60,12 @@ class ConfidenceDisplay(Display):
             height=420,
             xaxis={"range": [0, 1], "anchor": "y2"},
             yaxis_domain=[0.56, 1],
-            yaxis2={"domain": [0, 0.44], "title_text": "wrong", "automargin": True, "gridcolor": "rgba(128,134,142,0.28)"},
+            yaxis2={
+                "domain": [0, 0.44],
+                "title_text": "wrong",
+                "automargin": True,
+                "gridcolor": "rgba(128,134,142,0.28)",
+            },
         )
         for counts, color, name, axis in (
             (self.right, BLUE, "right: d = y", "y"),

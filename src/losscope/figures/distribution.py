@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
-from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, table
+from losscope.figures.numbers import number
+from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, power, table
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary
 from losscope.summary.result import Histogram
 
@@ -26,7 +27,7 @@ class LossDistributionDisplay(Display):
         below: how many are below the first edge.
         above: how many are from the last edge on; infinite ones included.
         mean: mean ℓ.
-        chance: the ℓ of a guess: ln H, ln 2, or the variance of the target.
+        chance: the ℓ of a guess: ln H, ln 2, or the variance of the targets.
         chance_name: how that is written.
         unit: of ℓ.
     """
@@ -47,9 +48,9 @@ class LossDistributionDisplay(Display):
         above += summary.num_infinite
         if isinstance(summary, RegressionSummary):
             unit = "nats²" if summary.unit == "nats" else "squared unit of the target"
-            return cls(edges, counts, below, above, summary.rmse**2, summary.chance, "variance of the target", unit)
+            return cls(edges, counts, below, above, summary.rmse**2, summary.chance, "the mean said always", unit)
         name = f"ln {summary.num_classes}" if isinstance(summary, CategoricalSummary) else "ln 2"
-        return cls(edges, counts, below, above, summary.nll, summary.chance, f"{name}, a guess", "nats")
+        return cls(edges, counts, below, above, summary.nll, summary.chance, f"a guess, {name}", "nats")
 
     @property
     def worse_than_chance(self) -> float:
@@ -61,7 +62,7 @@ class LossDistributionDisplay(Display):
         """The figure in words."""
         return (
             f"ℓ of {self.counts.sum() + self.below + self.above:,} samples on a logarithmic scale. The mean is "
-            f"{self.mean:.3g} {self.unit}; a guess has {self.chance:.3g} ({self.chance_name}). "
+            f"{number(self.mean)} {self.unit}; {self.chance_name}, has {number(self.chance)}. "
             f"{self.worse_than_chance:.1%} of the samples are worse than a guess."
         )
 
@@ -82,8 +83,8 @@ class LossDistributionDisplay(Display):
             hovertemplate="ℓ %{customdata}<br>%{y} samples<extra></extra>",
             showlegend=False,
         )
-        _mark(result, self.mean, f"mean {self.mean:.3g}", GREEN, "dot")
-        _mark(result, self.chance, f"{self.chance_name}: {self.chance:.3g}", VERMILLION, "dash")
+        _mark(result, self.mean, f"mean {number(self.mean)}", GREEN, "dot")
+        _mark(result, self.chance, f"{self.chance_name}: {number(self.chance)}", VERMILLION, "dash")
         return _decades(result, float(low.min(initial=0)), float(high.max(initial=0)))
 
 
@@ -114,5 +115,5 @@ def _decades(result: go.Figure, low: float, high: float) -> go.Figure:
     """An axis of log10 with the powers of ten written out."""
     step = max(1, math.ceil((high - low) / 8))
     ticks = list(range(math.floor(low), math.ceil(high) + 1, step))
-    result.update_xaxes(tickvals=ticks, ticktext=[f"{10.0**t:g}" for t in ticks])
+    result.update_xaxes(tickvals=ticks, ticktext=[power(t) for t in ticks])
     return result

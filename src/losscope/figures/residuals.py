@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, figure, table
 from losscope.summary import RegressionSummary
 
@@ -42,13 +43,14 @@ class ResidualDisplay(Display):
         """The figure in words."""
         side = "above" if self.bias > 0 else "below"
         return (
-            f"The residual of {self.counts.sum():,} values has a root mean square of {self.rmse:.3g} ({self.unit}); "
-            f"on average the network says {abs(self.bias):.3g} {side} the target."
+            f"The residual of {self.counts.sum():,} values has a root mean square of {number(self.rmse)} "
+            f"({self.unit}); "
+            f"on average the network says {number(abs(self.bias))} {side} the target."
         )
 
     def plot(self) -> go.Figure:
         """A bar for each bin, all equally wide: the scale is logarithmic to both sides of 0."""
-        spans = [f"{a:.3g} – {b:.3g}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
+        spans = [f"{number(a)} – {number(b)}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
         rows = [[s, int(n)] for s, n in zip(spans, self.counts, strict=True)]
         step = max(1, len(self.edges) // 8)
         ticks = np.arange(0, len(self.edges), step)

@@ -110,3 +110,13 @@ def faded(color: str, alpha: float) -> str:
     """
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def power(exponent: int) -> str:
+    """10^exponent for an axis, written out where that is short.
+
+    Example:
+        >>> power(-2), power(-6)
+        ('0.01', '10<sup>−6</sup>')
+    """
+    return f"{10.0**exponent:g}" if abs(exponent) <= 3 else f"10<sup>{exponent}</sup>".replace("-", "−")

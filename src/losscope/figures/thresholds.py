@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, table
 from losscope.summary import BinarySummary
 
@@ -49,8 +50,10 @@ class ThresholdDisplay(Display):
         at = int(np.argmin(np.abs(self.thresholds - self.best)))
         half = int(np.argmin(np.abs(self.thresholds - 0.5)))
         return (
-            f"F1 is largest, {self.f1[at]:.3g}, at the threshold {self.best:.3g} (precision {self.precision[at]:.3g}, "
-            f"recall {self.recall[at]:.3g}); at 1/2 it is {self.f1[half]:.3g}. Choose it on other data than you test on."
+            f"F1 is largest, {number(self.f1[at])}, at the threshold {number(self.best)} (precision "
+            f"{number(self.precision[at])}, "
+            f"recall {number(self.recall[at])}); at 1/2 it is {number(self.f1[half])}. Choose it on other data "
+            f"than you test on."
         )
 
     def plot(self) -> go.Figure:

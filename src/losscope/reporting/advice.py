@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 
+from losscope.figures.numbers import number
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
 
 
@@ -38,7 +39,8 @@ def _broken(summary: SummaryResult) -> Iterator[Advice]:
 def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
     if summary.nll >= summary.chance:
         yield Advice(
-            f"The mean ℓ of {summary.nll:.3g} nats is no better than a guess ({summary.chance:.3g}). Check that the "
+            f"The mean ℓ of {number(summary.nll)} nats is no better than a guess ({number(summary.chance)}). "
+            f"Check that the "
             f"classes of outputs and targets are in the same order, and that z are raw outputs and no probabilities."
         )
     yield from _calibration(summary)
@@ -46,7 +48,8 @@ def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
     if never:
         some = ", ".join(f"'{summary.classes.name(h)}'" for h in never[:5])
         yield Advice(
-            f"{len(never):,} of the classes that occur are never decided for ({some}{', …' if len(never) > 5 else ''}). "
+            f"{len(never):,} of the classes that occur are never decided for "
+            f"({some}{', …' if len(never) > 5 else ''}). "
             f"Give them weight, or more samples."
         )
     if summary.top_confusions:
@@ -63,9 +66,12 @@ def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
     if best is None or ece.ece <= ece.null.high or abs(math.log(best.temperature)) < 0.05:
         return
     yield Advice(
-        f"The confidences are off by more than chance (ECE {ece.ece:.3g}, a calibrated model of this size shows at most "
-        f"{ece.null.high:.3g}). Dividing z by T = {best.temperature:.3g} brings the mean ℓ from {best.nll_before:.3g} to "
-        f"{best.nll:.3g} nats and the ECE to {best.ece:.3g}; no decision changes. Fit T on samples that you do not test on.",
+        f"The confidences are off by more than chance (ECE {number(ece.ece)}, a calibrated model of this size "
+        f"shows at most "
+        f"{number(ece.null.high)}). Dividing z by T = {number(best.temperature)} brings the mean ℓ from "
+        f"{number(best.nll_before)} to "
+        f"{number(best.nll)} nats and the ECE to {number(best.ece)}; no decision changes. Fit T on samples that "
+        f"you do not test on.",
         f"losscope.softmax(z / {best.temperature:.3g})",
     )
 
@@ -73,7 +79,8 @@ def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
 def _binary(summary: BinarySummary) -> Iterator[Advice]:
     if summary.nll >= summary.chance:
         yield Advice(
-            f"The mean ℓ of {summary.nll:.3g} nats is no better than a guess (ln 2). Check that the labels of outputs "
+            f"The mean ℓ of {number(summary.nll)} nats is no better than a guess (ln 2). Check that the labels "
+            f"of outputs "
             f"and targets are in the same order, and that z are raw outputs and no probabilities."
         )
     curve = summary.pooled_thresholds
@@ -82,7 +89,8 @@ def _binary(summary: BinarySummary) -> Iterator[Advice]:
     reached = float(curve.f1[0].nan_to_num(0.0).max())
     if reached > half + 0.01:
         yield Advice(
-            f"A decision at ŷ ≥ {best:.3g} instead of 1/2 has an F1 of {reached:.3g} instead of {half:.3g}. Choose the "
+            f"A decision at ŷ ≥ {number(best)} instead of 1/2 has an F1 of {number(reached)} instead of "
+            f"{number(half)}. Choose the "
             f"threshold on samples that you do not test on.",
             f"z >= {math.log(best / (1 - best)):.3g}" if 0 < best < 1 else "",
         )
@@ -94,23 +102,30 @@ def _binary(summary: BinarySummary) -> Iterator[Advice]:
 def _regression(summary: RegressionSummary) -> Iterator[Advice]:
     if summary.r2 <= 0:
         yield Advice(
-            f"R² is {summary.r2:.3g}: always saying the mean of the targets would be as good. Check the scale of the "
+            f"R² is {number(summary.r2)}: always saying the mean of the targets would be as good. Check the "
+            f"scale of the "
             f"targets, and that outputs and targets belong to the same rows."
         )
     if abs(summary.bias) > 0.3 * summary.rmse:
         side = "above" if summary.bias > 0 else "below"
         yield Advice(
-            f"The network says {abs(summary.bias):.3g} {side} the target on average, a large part of its root mean square "
-            f"residual of {summary.rmse:.3g}: one constant would take it out."
+            f"The network says {number(abs(summary.bias))} {side} the target on average, a large part of its "
+            f"root mean square "
+            f"residual of {number(summary.rmse)}: one constant would take it out."
         )
 
 
 def _look_at_worst(summary: SummaryResult) -> Iterator[Advice]:
     if summary.worst:
         yield Advice(
-            f"Look at the worst samples: sample {summary.worst[0].index:,} has ℓ = {summary.worst[0].loss:.3g}. A wrong "
+            f"Look at the worst samples: sample {summary.worst[0].index:,} has ℓ = "
+            f"{number(summary.worst[0].loss)}. A wrong "
             f"target costs the most of all, and is the cheapest to put right."
         )
 
 
-_BY_KIND = {CategoricalSummary: _categorical, BinarySummary: _binary, RegressionSummary: _regression}
+_BY_KIND: dict[type[SummaryResult], Callable[[Any], Iterator[Advice]]] = {
+    CategoricalSummary: _categorical,
+    BinarySummary: _binary,
+    RegressionSummary: _regression,
+}

@@ -20,7 +20,7 @@ from losscope.reporting.advice import Advice, advice
 from losscope.reporting.data import Data, InMemory, rows_at_once
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
-from losscope.reporting.writing import write_text
+from losscope.reporting.writing import check_page, write_text
 from losscope.summary import Summary, SummaryResult
 
 
@@ -89,8 +89,7 @@ class Report:
             InputError: the path is not one to write a page to.
         """
         page = Path(path)
-        if page.suffix.lower() not in (".html", ".htm"):
-            raise InputError(str(page), "a name that ends with .html", f"'{page.suffix}'", "name it report.html")
+        check_page(page)
         write_text(page.with_suffix(".json"), self.to_json())
         write_text(page, self.html())
         return page
@@ -136,6 +135,7 @@ def report(
         0.5
         >>> folder.cleanup()
     """
+    check_page(Path(path))
     made = build(
         as_loss(loss, where="report"),
         InMemory(z, y),

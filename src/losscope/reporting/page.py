@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import struct
 import zlib
 from typing import Any, NamedTuple
@@ -15,10 +14,10 @@ from plotly.offline import get_plotlyjs
 from torch import Tensor
 
 from losscope import __version__
+from losscope.figures.numbers import number
 from losscope.notation import NOTATION
 from losscope.reporting.content import Report
 from losscope.reporting.math import formulas, mathml
-from losscope.reporting.samples import Sample
 from losscope.reporting.tiles import lede, tiles
 from losscope.summary import SummaryResult
 from losscope.summary.result import WorstSample
@@ -84,24 +83,6 @@ def drawn(name: str, figure: go.Figure) -> Drawn:
     )
 
 
-def number(value: object) -> str:
-    """A number to be read: grouped where whole, else with four digits.
-
-    Example:
-        >>> number(12345), number(0.000123456), number(float("nan"))
-        ('12,345', '0.0001235', '–')
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
-    if isinstance(value, float):
-        return f"{value:.4g}".replace("-", "−")
-    return str(value)
-
-
 def worst_name(summary: SummaryResult, value: float) -> str:
     """A target or decision in words: a class's name, a label's truth, or the value."""
     classes = getattr(summary, "classes", None)
@@ -134,9 +115,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, mathml=mathml, where=where)
-    environment.globals.update(
-        worst_name=worst_name, is_number=lambda x: isinstance(x, (int, float)), read=_read, marks=marks
-    )
+    environment.globals.update(worst_name=worst_name, read=_read)
     return environment
 
 
@@ -144,11 +123,6 @@ def where(sample: WorstSample) -> str:
     """The sample's number, with its position where it has one."""
     position = ", ".join(map(str, sample.position))
     return f"{sample.index}" + (f" ({position})" if position else "")
-
-
-def marks(sample: Sample, h: int) -> list[str]:
-    """What is to be said of an output: that it is true, that it is decided."""
-    return [word for word, which in (("true", sample.true), ("decided", sample.decided)) if h in which]
 
 
 def _read(name: str) -> Markup:
@@ -166,4 +140,3 @@ def _json_script(text: str) -> Markup:
 def _inline_script(text: str) -> Markup:
     """A script for a <script>: '</script' in one of its strings would end it."""
     return Markup(text.replace("</script", "<\\/script"))
-

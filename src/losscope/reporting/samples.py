@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from losscope.explain import explain
-from losscope.explain.step import Step
+from losscope.explain import Explanation, Step, explain
+from losscope.figures.numbers import number
 from losscope.losses import Loss
 from losscope.reporting.data import Data, row
 from losscope.summary import SummaryResult
 
-MOST_COLUMNS = 10
+MOST_COLUMNS = 7
+
+__all__ = ["Row", "Sample", "choose", "explain_rows", "number", "take_apart"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +27,13 @@ class Row:
 
     Attributes:
         step: the step, with its formula and its sentence.
-        cells: its numbers at the outputs shown, or a single one.
+        cells: its numbers at the outputs shown, or those of the sample as a whole.
+        by_output: whether there is one for each output shown.
     """
 
     step: Step
     cells: list[float]
+    by_output: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +60,28 @@ class Sample:
     num_outputs: int
     rows: list[Row]
 
+    def marks(self, h: int) -> list[str]:
+        """What is to be said of an output: that it is true, that it is decided."""
+        return [word for word, which in (("true", self.true), ("decided", self.decided)) if h in which]
+
+    def columns(self, count: int) -> list[int]:
+        """The first so many of the columns, those before the others that have a mark; in their order."""
+        marked = [at for at, h in enumerate(self.outputs) if self.marks(h)]
+        others = [at for at in range(len(self.outputs)) if at not in marked]
+        return sorted([*marked, *others][:count])
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
+        chosen = {"outputs": self.outputs, "names": self.names, "true": self.true, "decided": self.decided}
         steps = [
-            {"symbol": r.step.symbol, "name": r.step.name, "formula": r.step.text, "value": [finite(c) for c in r.cells]}
+            {
+                "symbol": r.step.symbol,
+                "name": r.step.name,
+                "formula": r.step.text,
+                "value": [finite(c) for c in r.cells],
+            }
             for r in self.rows
         ]
-        chosen = {"outputs": self.outputs, "names": self.names, "true": self.true, "decided": self.decided}
         return {"index": self.index, "why": self.why, **chosen, "steps": steps}
 
 
@@ -81,7 +100,6 @@ def choose(summary: SummaryResult, count: int, wanted: Sequence[int] | None) -> 
 def take_apart(loss: Loss, data: Data, i: int, why: str, names: Sequence[str] | None) -> Sample:
     """The sample i in its steps; of a sample with further dimensions the first position."""
     z, y = _first_position(*row(data, i))
-    steps = explain(loss, z, y).steps
     many = z.shape[1] if z.ndim > 1 else 1
     true, decided = _truth(y, z), _decision(loss, z)
     shown = _columns(z, [*true, *decided])
@@ -93,8 +111,19 @@ def take_apart(loss: Loss, data: Data, i: int, why: str, names: Sequence[str] | 
         [h for h in true if h in shown],
         [h for h in decided if h in shown],
         many,
-        [Row(step, _cells(step, shown, many)) for step in steps],
+        [_row(step, shown) for step in explain(loss, z, y).steps],
     )
+
+
+def explain_rows(loss: Loss, data: Data, numbers: Sequence[int], names: Sequence[str] | None) -> Explanation:
+    """These samples taken apart together, each row under its own number."""
+    pairs = [row(data, i) for i in numbers]
+    z, y = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    explanation = explain(loss, z, y, rows=len(z), classes=names)
+    if len(explanation.view.labels["i"]) != len(numbers):
+        return explanation
+    labels = {**explanation.view.labels, "i": [f"i={n}" for n in numbers]}
+    return replace(explanation, view=replace(explanation.view, labels=labels))
 
 
 def _first_position(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,30 +137,29 @@ def _truth(y: Tensor, z: Tensor) -> list[int]:
     if z.ndim < 2 or y.shape != z.shape:
         index = not y.is_floating_point() and z.ndim > 1
         return [h for h in y.flatten().tolist() if 0 <= h < z.shape[1]] if index else []
-    row = y[0].double()
-    largest = [int(row.argmax())] if float(row.max()) > 0 else []
-    return [*largest, *(h for h in (row > 0.5).nonzero().flatten().tolist() if h not in largest)]
+    return [int(h) for h in (y[0].double() > 0.5).nonzero().flatten()]
 
 
 def _decision(loss: Loss, z: Tensor) -> list[int]:
     decision = loss.decode(z)
     if decision.dtype == torch.bool:
-        return [int(h) for h in decision.flatten().nonzero().flatten()] if z.ndim > 1 else []
+        return [int(h) for h in decision.flatten().nonzero().flatten()]
     return [] if decision.is_floating_point() else [int(decision.flatten()[0])]
 
 
 def _columns(z: Tensor, first: Sequence[int]) -> list[int]:
     """All outputs where they fit, else the ones that matter and the largest, in the order of h."""
-    row = z.flatten() if z.ndim > 1 else z[:1]
-    if len(row) <= MOST_COLUMNS:
-        return list(range(len(row)))
-    largest = row.double().nan_to_num(neginf=-math.inf).topk(MOST_COLUMNS).indices.tolist()
+    outputs = z.flatten().double()
+    if len(outputs) <= MOST_COLUMNS:
+        return list(range(len(outputs)))
+    largest = outputs.topk(MOST_COLUMNS).indices.tolist()
     return sorted(list(dict.fromkeys([*first, *largest]))[:MOST_COLUMNS])
 
 
-def _cells(step: Step, shown: Sequence[int], many: int) -> list[float]:
+def _row(step: Step, shown: Sequence[int]) -> Row:
     values = step.value.double().flatten().tolist()
-    return [values[h] for h in shown] if len(values) == many else values
+    by_output = "h" in step.axes
+    return Row(step, [values[h] for h in shown] if by_output else values, by_output)
 
 
 def finite(value: float) -> float | str:

@@ -13,17 +13,27 @@ def write_text(path: Path, content: str) -> None:
     """The content under this path at once: whoever looks sees the old file or the new one.
 
     Raises:
-        InputError: the folder is not there, or cannot be written to.
+        InputError: it cannot be written.
     """
-    if not path.parent.is_dir():
-        raise InputError(str(path), "a folder that exists", f"no folder {path.parent}", "make it, or choose another")
-    if path.is_dir():
-        raise InputError(str(path), "the name of a file", "a folder", "add a file name to it")
     try:
         _replace(path, content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(str(path), "a place to write to", reason.lower(), "choose another path") from error
+
+
+def check_page(path: Path) -> None:
+    """Before any work: this is a path that a page can be written to.
+
+    Raises:
+        InputError: its name does not end with .html, it is a folder, or its folder is not there.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(str(path), "a name that ends with .html", f"'{path.name}'", "name it report.html")
+    if path.is_dir():
+        raise InputError(str(path), "the name of a file", "a folder", "add a file name to it")
+    if not path.parent.is_dir():
+        raise InputError(str(path), "a folder that exists", f"no folder {path.parent}", "make it, or choose another")
 
 
 def _replace(path: Path, content: str) -> None:
