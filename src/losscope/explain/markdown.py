@@ -24,8 +24,8 @@ def rendered(title: str, intro: list[str], steps: list[tuple[Step, Table]], note
 
 
 def _table(table: Table) -> str:
-    if not table.heads:
-        return f"**{table.cells[0][0].text}**"
+    if table.scalar:
+        return f"**{table.scalar}**"
     lines = [
         _line(["", *map(_escaped, table.heads)]),
         _line([":--", *["--:"] * len(table.heads)]),

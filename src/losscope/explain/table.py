@@ -27,19 +27,23 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows and columns with their labels; ``head_width`` is what a label may take, ``more`` says what is left out."""
+    """Rows and columns with their labels, or a ``scalar`` alone.
+
+    ``head_width`` is what the label of a column may take, ``more`` says what is left out.
+    """
 
     heads: list[str]
     labels: list[str]
     cells: list[list[Cell]]
     head_width: int = _WIDE
     more: str = ""
+    scalar: str = ""
 
 
 def table(step: Step, view: View) -> Table:
     """A scalar is one cell, a vector one line, a matrix a table."""
     if not step.axes:
-        return Table([], [""], [[Cell(scalar(float(step.value)))]])
+        return Table([], [], [], scalar=scalar(float(step.value)))
     value = step.value
     for dim, axis in enumerate(step.axes):
         value = value.index_select(dim, _index(view.chosen[axis], value))

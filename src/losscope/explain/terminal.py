@@ -35,16 +35,13 @@ def _heading(number: int, step: Step) -> Text:
 
 
 def _grid(table: Table) -> RenderableType:
-    grid = Grid(
-        box=None,
-        pad_edge=False,
-        padding=(0, 2 if len(table.heads) < 8 else 1, 0, 0),
-        show_header=bool(table.heads),
-        header_style="dim",
-    )
+    if table.scalar:
+        return Text(table.scalar, style="bold")
+    gap = 2 if len(table.heads) < 8 else 1
+    grid = Grid(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     if any(table.labels):
         grid.add_column("", style="dim", no_wrap=True)
-    for head in table.heads or [""]:
+    for head in table.heads:
         grid.add_column(_fitted(head, table.head_width), justify="right", no_wrap=True)
     for label, cells in zip(table.labels, table.cells, strict=True):
         grid.add_row(*([label] if any(table.labels) else []), *(_cell(cell) for cell in cells))

@@ -61,7 +61,7 @@ def view(
     columns = columns_that_matter(outputs[i], true, room)
     others = {axis: list(range(min(size, room))) for axis, size in sizes.items() if axis not in "ih"}
     heads = [f"h={one}" for one in columns] if classes is None else [_class(classes, one, h) for one in columns]
-    ignored = torch.zeros_like(true, dtype=torch.bool)
+    ignored = torch.zeros_like(true[:, columns], dtype=torch.bool)
     if counted is not None:
         mask = ~counted[i]
         ignored = mask[:, columns] if mask.ndim == 2 else mask.unsqueeze(1).expand(-1, len(columns))
