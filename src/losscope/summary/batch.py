@@ -36,7 +36,7 @@ def plain(x: Tensor) -> Tensor:
 
 def shape_only(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A tensor on the CPU of this shape, of one element: to check another against."""
-    return torch.empty(1, dtype=dtype).expand(shape)
+    return torch.empty((), dtype=dtype).expand(shape)
 
 
 def rows(x: Tensor) -> NDArray[Any]:

@@ -63,6 +63,19 @@ def add(total: Any, low: Any, x: Any) -> None:
     total[digit + 2] += sign * (upper >> 32)
 
 
+@njit(error_model="numpy", nogil=True, cache=True)
+def add_square(total: Any, low: Any, x: Any) -> None:
+    """Total += x², and what the product rounds away too (Dekker 1971): nothing is lost where sums of squares cancel."""
+    square = x * x
+    shifted = 134217729.0 * x  # 2^27 + 1 splits the 53 bits in two halves, whose products are exact
+    high = shifted - (shifted - x)
+    rest = x - high
+    error = ((high * high - square) + 2 * high * rest) + rest * rest
+    add(total, low, square)
+    if abs(error) < np.inf:  # the split overflows above 1e300
+        add(total, low, error)
+
+
 def carry(totals: Integers) -> None:
     """Every digit back into 0…2^32−1; the last one holds what is above, and the sign."""
     for digit in range(totals.shape[-1] - 1):

@@ -18,7 +18,7 @@ from losscope.summary.batch import blocks, places, plain, rows, shape_only
 from losscope.summary.bins import RESIDUAL_EDGES, VALUE_EDGES, histogram, slot
 from losscope.summary.categorical import WHERE, unless
 from losscope.summary.counting import COUNTED, INFINITE, NAN, SAMPLES, Default, State, zeros
-from losscope.summary.exact import FULL, Integers, add, carry, integer, mean
+from losscope.summary.exact import FULL, Integers, add, add_square, carry, integer, mean
 from losscope.summary.result import OutputMeasures, RegressionSummary
 
 _RESIDUAL, _SIZE, _SQUARE, _TARGET, _TARGET_SQUARE = range(5)
@@ -159,6 +159,6 @@ def _count(
             add(sums[output, 1], _LOW, abs(r))
             add(sums[output, 2], _LOW, r * r)
             add(sums[output, 3], _LOW, y)
-            add(sums[output, 4], _LOW, y * y)
+            add_square(sums[output, 4], _LOW, y)
             histogram[slot(VALUE_EDGES, r * r)] += 1
             residuals[slot(RESIDUAL_EDGES, r)] += 1
