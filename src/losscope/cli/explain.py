@@ -32,7 +32,7 @@ def explain(
 
     wanted = row_numbers(rows)
     given = read(file, loss, outputs, targets, targets_file, classes, ignore_index)
-    numbers = range(min(samples, len(given.data))) if wanted is None else wanted
+    numbers = range(min(max(1, samples), len(given.data))) if wanted is None else wanted
     explanation = explain_rows(given.loss, given.data, numbers, given.class_names)
     if json:
         typer.echo(_json(explanation))

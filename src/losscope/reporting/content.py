@@ -13,11 +13,10 @@ from typing import Any
 import plotly.graph_objects as go
 from torch import Tensor, nn
 
-from losscope.errors import InputError
 from losscope.figures import for_summary
 from losscope.losses import Loss, as_loss
 from losscope.reporting.advice import Advice, advice
-from losscope.reporting.data import Data, InMemory, rows_at_once
+from losscope.reporting.data import Data, InMemory, check_rows, rows_at_once
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
 from losscope.reporting.writing import check_page, write_text
@@ -177,8 +176,9 @@ def build(
     Raises:
         InputError: something does not fit.
     """
+    check_rows(data, rows or ())
     result = measure(loss, data, class_names) if summary is None else summary
-    chosen = choose(result, samples, _there(rows, data))
+    chosen = choose(result, samples, rows)
     shown = {*chosen, *(sample.index for sample in result.worst)}
     return Report(
         title,
@@ -201,10 +201,3 @@ def measure(loss: Loss, data: Data, class_names: Sequence[str] | None = None) ->
     for z, y in data.batches(rows_at_once(data)):
         summary.update(z, y)
     return summary.compute()
-
-
-def _there(rows: Sequence[int] | None, data: Data) -> Sequence[int] | None:
-    for i in rows or ():
-        if not 0 <= i < len(data):
-            raise InputError("report", f"rows in 0…{len(data) - 1}", f"{i}", "choose rows that are there")
-    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -64,6 +64,17 @@ class InMemory:
 def row(data: Data, i: int) -> tuple[Tensor, Tensor]:
     """The sample i alone, as a batch of one."""
     return next(iter(data.batches(1, i, i + 1)))
+
+
+def check_rows(data: Data, rows: Sequence[int]) -> None:
+    """Every one of these rows is there.
+
+    Raises:
+        InputError: one is not.
+    """
+    for i in rows:
+        if not 0 <= i < len(data):
+            raise InputError("rows", f"numbers of rows in 0…{len(data) - 1}", f"{i}", "choose rows that are there")
 
 
 def rows_at_once(data: Data) -> int:

@@ -14,6 +14,11 @@ _MEANING = {
     "value": "values in the unit of the target",
     "log-value": "logarithms of values",
 }
+_TARGET = {
+    TargetKind.INDEX: "indices: y_i is the number of the true class",
+    TargetKind.MULTI_HOT: "multi-hot: m_ih is 1 where label h is true, each on its own",
+    TargetKind.VALUE: "values",
+}
 _DECISION = {
     "softmax": "d_i = argmax_h z_ih",
     "exp": "d_i = argmax_h s_ih",
@@ -43,7 +48,7 @@ def _target(loss: Loss, looks: TargetKind) -> str:
     soft = loss.target_kind is TargetKind.INDEX and looks in (TargetKind.SOFT, TargetKind.ONE_HOT, TargetKind.MULTI_HOT)
     if soft:
         return f"soft target: a distribution over the classes (the first row looks like a {looks.value})"
-    return loss.target_kind.value
+    return _TARGET[loss.target_kind]
 
 
 def _counted(summary: SummaryResult) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from losscope.explain import Explanation, Step, explain
 from losscope.figures.numbers import number
 from losscope.losses import Loss
-from losscope.reporting.data import Data, row
+from losscope.reporting.data import Data, check_rows, row
 from losscope.summary import SummaryResult
 
 MOST_COLUMNS = 7
@@ -117,6 +117,7 @@ def take_apart(loss: Loss, data: Data, i: int, why: str, names: Sequence[str] | 
 
 def explain_rows(loss: Loss, data: Data, numbers: Sequence[int], names: Sequence[str] | None) -> Explanation:
     """These samples taken apart together, each row under its own number."""
+    check_rows(data, numbers)
     pairs = [row(data, i) for i in numbers]
     z, y = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     explanation = explain(loss, z, y, rows=len(z), classes=names)
