@@ -17,6 +17,8 @@ from losscope.targets import class_dim
 
 LIMIT = 1 << 22
 """The most outputs that are read."""
+LOW = -1e3
+"""A value that stands for −inf as a mask is below this."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class Reading:
         """(n,) rows whose outputs are finite (−inf is a mask) and whose target counts."""
         counted = self.counted if self.counted.ndim == 1 else self.counted.all(1)
         return self.finite & counted
+
+    @cached_property
+    def masked(self) -> Tensor:
+        """(n, H) −inf, or one very low value that is there more than once and stands for it."""
+        low = self.z.masked_fill(self.z.isneginf(), 0).amin()
+        constant = self.z == low
+        return self.z.isneginf() | (constant & (low <= LOW) & (constant.sum() > 1))
 
     @cached_property
     def log_probability(self) -> Tensor:

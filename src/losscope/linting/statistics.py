@@ -43,7 +43,7 @@ def softplus_loss(z: Tensor, m: Tensor) -> Tensor:
 def probability_loss(p: Tensor, m: Tensor, keep_off: float = 1e-3) -> Tensor:
     """Binary cross-entropy of probabilities that are held away from 0 and 1, in nats."""
     p = p.clamp(keep_off, 1 - keep_off)
-    return -torch.special.xlogy(m, p) - torch.special.xlogy(1 - m, 1 - p)
+    return -(m * p.log() + (1 - m) * (1 - p).log())
 
 
 def pick(s: Tensor, y: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from losscope.linting.tolerance import (
     log_probability_rows,
     lse_tolerance,
     probability_rows,
+    roundoff,
     sum_tolerance,
 )
 from losscope.targets import class_dim
@@ -166,7 +167,7 @@ def normalised_elsewhere(c: Context) -> tuple[int, str, int] | None:
     if rows is None or c.z.ndim < 2 or c.num_classes < 2 or not c.z.is_floating_point() or integral(rows):
         return None
     low, high = c.extremes
-    is_probability, is_log = low >= 0 and high <= 1.01, high <= 0.01
+    is_probability, is_log = low >= 0 and high <= 1.01, low < 0 and high <= 0.01
     if is_log and not log_probability_rows(rows, c.dtype):
         kind = "log_softmax"
     elif is_probability and not probability_rows(rows, c.dtype):
@@ -216,38 +217,51 @@ def sigmoid_before_bce_with_logits(rule: Rule, c: Context) -> Iterator[Finding]:
 def _hugs_the_ends(r: Reading) -> str | None:
     """Too many outputs lie just inside 0 and 1, with none beyond.
 
-    δ is at most a fifth of a column's standard deviation. A density with one peak has at most about 0.08 within δ, so
-    0.16 at both ends; a binomial tail below 10⁻⁵ is not chance.
+    A density with one peak has at most about 0.08 within a fifth of its standard deviation, so 0.16 at both ends, and
+    in proportion nearer to them; a binomial tail below 10⁻⁵ is not chance.
     """
-    delta = (r.z.std(0) / 5).clamp(max=0.02)
-    inside = (r.z > 0) & ((r.z < delta) | (r.z > 1 - delta)) & (delta > 0)
-    hits, trials = int(inside.sum()), int(((r.z > 0) & (delta > 0)).sum())
-    if trials == 0 or binomial_tail(hits, trials, 0.16) > 1e-5:
-        return None
-    return f"{hits / trials:.0%} of them lie just inside 0 or 1, with none beyond"
+    widest = (r.z.std(0) / 5).clamp(max=0.02)
+    positive = (r.z > 0) & (widest > 0)  # an exact 0 may be a ReLU's
+    trials = int(positive.sum())
+    for factor in (1.0, 0.1, 0.01, 0.001):
+        delta = factor * widest
+        resolved = delta > 4 * roundoff(r.dtype)  # nearer to 1 than that, the dtype rounds to 1
+        inside = positive & ((r.z < delta) | ((r.z > 1 - delta) & resolved))
+        hits = int(inside.sum())
+        if binomial_tail(hits, trials, 0.16 * factor) < 1e-5 / 4:
+            return f"{hits / trials:.0%} of them lie within {float(delta.max()):.2g} of 0 or 1, with none beyond"
+    return None
 
 
 def _fits_as_probability(r: Reading) -> str | None:
-    """They fill [0, 1] from end to end, and fit the labels far better as probabilities than as logits."""
+    """They fit the labels far better as probabilities than as logits, and fill [0, 1] or do so for several labels.
+
+    Logits of one untrained label may lie in [0, 1] by chance, but not from end to end, nor those of several labels.
+    """
     assert r.soft is not None
     low, high = float(r.z.min()), float(r.z.max())
-    if len(r) < 30 or low > 0.02 or high < 0.98:
-        return None
-    better = (softplus_loss(r.z, r.soft) - probability_loss(r.z, r.soft)).mean(1)
-    if z_score(better) < 5:
+    filled = len(r) >= 30 and low <= 0.02 and high >= 0.98
+    several = int((r.z.std(0) >= 0.1).sum()) >= 3 and r.z.numel() >= 48
+    better = softplus_loss(r.z, r.soft) - probability_loss(r.z, r.soft)
+    if not (filled or several) or z_score(better.mean(1) if filled else better.flatten()) < 4:
         return None
     return f"fit the labels better as probabilities, by {float(better.mean()):.3g} nats a label"
 
 
 def _positive_against_the_labels(c: Context, r: Reading) -> str | None:
-    """No output of any label is below 0, though most of these labels are rare: each sign alone is a coin at best."""
+    """No output of any label is below 0, though these labels are false at least as often as true.
+
+    The mean of an untrained label is above 0 in one of two, and that of one whose spread stays inside [0, 1] in one of
+    five; training moves such a label below 0.
+    """
     assert r.soft is not None
     if c.weight is not None or getattr(c.loss, "pos_weight", None) is not None:
         return None
-    labels = int(((r.soft.mean(0) < 0.5) & (r.z.mean(0) > 0)).sum())
-    if labels < 10:
+    above = (r.soft.mean(0) <= 0.5) & (r.z.mean(0) > 0)
+    labels, spread = int(above.sum()), int((above & (r.z.std(0) >= 0.1)).sum())
+    if labels < 10 and spread < (6 if len(r) >= 30 else 8):
         return None
-    return f"none is below 0, though {labels} of the labels are false more often than true"
+    return f"none is below 0, though {labels} of the labels are not true more often than false"
 
 
 @rule("decision-not-output", ERROR)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from losscope.errors import position
 from losscope.linting.context import Context
 from losscope.linting.finding import ERROR, INFO, WARNING, Finding
+from losscope.linting.reading import LOW
 from losscope.linting.rule import CATEGORICAL, Rule, rule
 from losscope.linting.statistics import pick, softplus_loss
 
 _NEAR = 2.0**14
-_MASK = -1e4
 
 
 @rule("non-finite-output", ERROR)
@@ -119,11 +119,10 @@ def low_precision_overflow(rule: Rule, c: Context) -> Iterator[Finding]:
     """float16 ends at 65,504: outputs near it become inf, and a sum of losses passes it."""
     if c.z.dtype != torch.float16 or c.z.numel() == 0:
         return
-    z = c.z
-    # The least value, standing for a mask, is on purpose: −1e4 or the least float16.
-    low = c.extremes[0]
-    large = (z.abs() >= _NEAR) & ~((z == low) & (z <= _MASK) & ((z == low).sum() > 1))
-    large &= ~z.isneginf()
+    z, low = c.z, c.extremes[0]
+    # A very low value that is there more than once stands for −inf, on purpose.
+    mask = (z == low) & (z <= LOW) & ((z == low).sum() > 1)
+    large = (z.abs() >= _NEAR) & ~z.isneginf() & ~mask
     if bool(large.any()):
         highest = float(z[large].abs().max())
         yield rule.found(

@@ -25,7 +25,7 @@ MINIMUM = 8
 def initial_loss(rule: Rule, c: Context) -> Iterator[Finding]:
     """At step 0 the outputs know nothing: the loss is ln H + σ²/2 (ln 2 for labels), and σ is small."""
     r = c.reading
-    if c.step != 0 or r is None or int(r.usable.sum()) < MINIMUM or bool(r.z[r.usable].isinf().any()):
+    if c.step != 0 or r is None or int(r.usable.sum()) < MINIMUM or bool(r.masked.any()):
         return
     each, blind, chance = _categorical_start(c, r) if c.categorical else _binary_start(c, r)
     loss, independent, sigma = float(each.mean()), float(blind.mean()), float(r.z[r.usable].std(1, correction=0).mean())
