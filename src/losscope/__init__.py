@@ -6,11 +6,15 @@ Example:
     tensor(0.0001)
 """
 
-from losscope import kernels
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from losscope import kernels, parallel
 from losscope.errors import InputError, LosscopeWarning
 from losscope.explain import Explanation, explain
 from losscope.kernels import Stats
 from losscope.links import Link, log_sigmoid, log_softmax, logsumexp, sigmoid, softmax
+from losscope.linting import Finding, LintResult, lint
 from losscope.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -32,6 +36,9 @@ from losscope.losses import (
 from losscope.notation import NOTATION
 from losscope.targets import TargetKind, multi_hot, one_hot, recognise, to_index
 
+if TYPE_CHECKING:
+    from losscope.summary import Summary, summarize
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -40,15 +47,18 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Explanation",
+    "Finding",
     "InputError",
     "LinearCrossEntropyLoss",
     "Link",
+    "LintResult",
     "Loss",
     "LosscopeWarning",
     "MSELoss",
     "MSLELoss",
     "NLLLoss",
     "Stats",
+    "Summary",
     "TargetKind",
     "as_loss",
     "binary_cross_entropy",
@@ -57,6 +67,7 @@ __all__ = [
     "explain",
     "kernels",
     "linear_cross_entropy",
+    "lint",
     "log_sigmoid",
     "log_softmax",
     "logsumexp",
@@ -65,8 +76,19 @@ __all__ = [
     "multi_hot",
     "nll_loss",
     "one_hot",
+    "parallel",
     "recognise",
     "sigmoid",
     "softmax",
+    "summarize",
     "to_index",
 ]
+
+# What needs a library that takes long to import is imported when it is first asked for.
+_LATER = {"Summary": "losscope.summary", "summarize": "losscope.summary"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'losscope' has no attribute {name!r}")
