@@ -15,6 +15,7 @@ from losscope.explain.targets import class_target, smoothed, validity
 from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.reference import hide, upcast
 from losscope.losses import CrossEntropyLoss, NLLLoss
+from losscope.parallel import over_ranks
 
 
 def explain_cross_entropy(loss: CrossEntropyLoss, z: Tensor, target: Tensor) -> Worked:
@@ -24,6 +25,7 @@ def explain_cross_entropy(loss: CrossEntropyLoss, z: Tensor, target: Tensor) -> 
 
 def cross_entropy(at: Trail, z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Worked:
     """The steps from z on; ``at`` may already hold how z came about."""
+    options = over_ranks(options, target, weight)
     x, index = upcast(class_rows(z)), not target.is_floating_point()
     dtype = z.dtype if index else torch.promote_types(z.dtype, target.dtype)
     zed = logits(at, x, options.softcap, z.dtype)

@@ -1,16 +1,20 @@
-"""What ``explain`` gives back: the steps, and their looks in a terminal, a notebook and a pipe."""
+"""What ``explain`` gives back: the steps, and their looks in a terminal, a notebook and a pipe.
+
+Each look is imported when it is first asked for: importing losscope needs neither rich nor jinja2.
+"""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
-
-from losscope.explain import markdown, page, terminal
 from losscope.explain.step import Step
 from losscope.explain.table import Table, table
 from losscope.explain.view import View
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -54,6 +58,8 @@ class Explanation:
 
     def __str__(self) -> str:
         """Plain text of at most 80 columns."""
+        from rich.console import Console
+
         text = io.StringIO()
         Console(file=text, width=80, color_system=None, force_terminal=False, legacy_windows=False).print(self)
         return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()).rstrip()
@@ -63,12 +69,20 @@ class Explanation:
 
     def __rich__(self) -> RenderableType:
         """With colours, where the terminal has them."""
+        from rich.console import Group
+
+        from losscope.explain import terminal
+
         return Group(*terminal.rendered(*self._parts()))
 
     def _repr_html_(self) -> str:
+        from losscope.explain import page
+
         return page.rendered(*self._parts())
 
     def _repr_markdown_(self) -> str:
+        from losscope.explain import markdown
+
         return markdown.rendered(*self._parts())
 
     def _parts(self) -> tuple[str, list[str], list[tuple[Step, Table]], list[str]]:

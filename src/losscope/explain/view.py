@@ -76,13 +76,15 @@ def view(
 
 
 def columns_that_matter(outputs: Tensor, truth: Tensor, room: int) -> list[int]:
-    """Every column where they fit; else the true ones of each row, then those with the largest outputs, in order."""
+    """Every column where they fit; else, of each row, the truest, the largest output, the second truest, and so on."""
     h = outputs.shape[1]
     if h <= room:
         return list(range(h))
-    score = torch.where(truth > 0, truth.double() + torch.finfo(torch.float32).max, outputs.double().nan_to_num())
-    ranked = score.topk(room, dim=1).indices.T.flatten().tolist() or range(h)
-    return sorted(list(dict.fromkeys(ranked))[:room])
+    truest, largest = truth.topk(room, dim=1), outputs.nan_to_num().topk(room, dim=1)
+    true = truest.indices.masked_fill(truest.values <= 0, -1)
+    ranked = torch.stack((true, largest.indices), dim=2).movedim(0, -1).flatten().tolist()
+    chosen = [column for column in dict.fromkeys(ranked) if column >= 0] or list(range(h))
+    return sorted(chosen[:room])
 
 
 def _rows(rows: int | Sequence[int], n: int) -> list[int]:
