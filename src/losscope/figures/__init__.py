@@ -9,7 +9,19 @@ from losscope.figures.classes import ClassLossDisplay, ConfusionDisplay
 from losscope.figures.confidence import ConfidenceDisplay
 from losscope.figures.display import Display
 from losscope.figures.distribution import LossDistributionDisplay
+from losscope.figures.grids import target_grid
+from losscope.figures.likelihoods import (
+    focal,
+    gradients,
+    log_against_linear,
+    loss_of_logit,
+    smoothing,
+    squared_error_on_probability,
+)
+from losscope.figures.links import sigmoid_link, softmax_link, softmax_map
 from losscope.figures.residuals import ResidualDisplay
+from losscope.figures.stability import log_softmax_three_ways
+from losscope.figures.steps import steps_of_sample
 from losscope.figures.thresholds import ThresholdDisplay
 
 __all__ = [
@@ -22,5 +34,17 @@ __all__ = [
     "ResidualDisplay",
     "TemperatureDisplay",
     "ThresholdDisplay",
+    "focal",
     "for_summary",
+    "gradients",
+    "log_against_linear",
+    "log_softmax_three_ways",
+    "loss_of_logit",
+    "sigmoid_link",
+    "smoothing",
+    "softmax_link",
+    "softmax_map",
+    "squared_error_on_probability",
+    "steps_of_sample",
+    "target_grid",
 ]
