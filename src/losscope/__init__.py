@@ -37,6 +37,7 @@ from losscope.notation import NOTATION
 from losscope.targets import TargetKind, multi_hot, one_hot, recognise, to_index
 
 if TYPE_CHECKING:
+    from losscope.reporting import Report, report
     from losscope.summary import Summary, summarize
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "MSELoss",
     "MSLELoss",
     "NLLLoss",
+    "Report",
     "Stats",
     "Summary",
     "TargetKind",
@@ -78,6 +80,7 @@ __all__ = [
     "one_hot",
     "parallel",
     "recognise",
+    "report",
     "sigmoid",
     "softmax",
     "summarize",
@@ -85,7 +88,12 @@ __all__ = [
 ]
 
 # What needs a library that takes long to import is imported when it is first asked for.
-_LATER = {"Summary": "losscope.summary", "summarize": "losscope.summary"}
+_LATER = {
+    "Report": "losscope.reporting",
+    "Summary": "losscope.summary",
+    "report": "losscope.reporting",
+    "summarize": "losscope.summary",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -11,6 +11,7 @@ from losscope.links import sigmoid, softmax
 from losscope.losses import cross_entropy
 
 Z = "z (logit)"
+POINTS = 81  # of the map, to each side
 
 
 def sigmoid_link() -> go.Figure:
@@ -69,12 +70,12 @@ def softmax_map(y: int = 1, reach: float = 5.0) -> go.Figure:
         >>> [trace.type for trace in softmax_map().data]
         ['heatmap', 'contour', 'scatter']
     """
-    axis = torch.linspace(-reach, reach, 81, dtype=torch.float64)
-    z = torch.cartesian_prod(axis, axis).reshape(81, 81, 2).transpose(0, 1)  # rows: the second output
-    target = torch.full((81 * 81,), y)
+    axis = torch.linspace(-reach, reach, POINTS, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis).reshape(POINTS, POINTS, 2).transpose(0, 1)  # rows: the second output
+    target = torch.full((POINTS * POINTS,), y)
     estimate = softmax(z, -1)[..., y]
-    loss = cross_entropy(z.reshape(-1, 2), target, reduction="none").reshape(81, 81)
-    some = range(0, 81, 20)
+    loss = cross_entropy(z.reshape(-1, 2), target, reduction="none").reshape(POINTS, POINTS)
+    some = range(0, POINTS, 20)
     rows = [[f"{float(axis[k]):g}", *(float(f"{float(loss[k, j]):.3g}") for j in some)] for k in some]
     result = figure(
         "Two outputs as a map: only their difference counts",
@@ -84,6 +85,8 @@ def softmax_map(y: int = 1, reach: float = 5.0) -> go.Figure:
         x="z_0 (logit)",
         y="z_1 (logit)",
         height=480,
+        xaxis_range=[-reach, reach],
+        yaxis_range=[-reach, reach],
     )
     result.add_heatmap(
         x=axis.numpy(),
@@ -102,6 +105,7 @@ def softmax_map(y: int = 1, reach: float = 5.0) -> go.Figure:
         contours={"coloring": "lines", "start": 1, "end": 9, "size": 1, "showlabels": True},
         colorscale=[[0, GREY], [1, GREY]],
         showscale=False,
+        line={"width": 1.5},
         name="ℓ (nats)",
         hoverinfo="skip",
     )

@@ -72,11 +72,12 @@ def steps_of_sample(z: Tensor, y: int, *, class_names: Sequence[str] | None = No
         y="",
         height=520,
     )
-    result.update_layout(base.layout.to_plotly_json() | {"xaxis": None, "yaxis": None}, overwrite=False)
+    look = base.layout.to_plotly_json()
+    result.update_layout({key: value for key, value in look.items() if key not in ("xaxis", "yaxis")})
     grid = {"gridcolor": "rgba(128,134,142,0.28)", "zeroline": True, "zerolinecolor": GREY, "automargin": True}
     result.update_yaxes(grid)
     result.update_xaxes(tickvals=np.arange(len(shown)), ticktext=[text(n, 10) for n in names], showgrid=False)
-    result.update_layout(bargap=0.25, margin_t=84)
+    result.update_layout(bargap=0.25, margin_t=76)
     return result
 
 

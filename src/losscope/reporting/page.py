@@ -23,6 +23,7 @@ from losscope.summary import SummaryResult
 from losscope.summary.result import WorstSample
 
 MOST_ROWS = 200
+TITLE_HEIGHT = 36  # of a figure's own title, in pixels: the page has it as a heading
 
 
 class Drawn(NamedTuple):
@@ -70,7 +71,7 @@ def drawn(name: str, figure: go.Figure) -> Drawn:
     """The figure taken apart: words and numbers to the page, the rest to Plotly."""
     bare = go.Figure(figure)
     numbers = figure.layout.meta["table"]
-    bare.update_layout(title=None, meta=None, margin_t=12)
+    bare.update_layout(title=None, meta=None, margin_t=figure.layout.margin.t - TITLE_HEIGHT)
     return Drawn(
         name,
         figure.layout.title.text,

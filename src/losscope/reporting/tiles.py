@@ -65,7 +65,11 @@ def _categorical(summary: CategoricalSummary) -> list[Tile]:
     top = {k: value for k, value in summary.top_k.items() if 1 < k < summary.num_classes}
     beside = ", ".join(f"top-{k} {value:.1%}" for k, value in top.items())
     return [
-        Tile("mean ℓ", number(summary.nll), f"nats; a guess costs ln\u00a0{summary.num_classes} = {number(summary.chance)}"),
+        Tile(
+            "mean ℓ",
+            number(summary.nll),
+            f"nats; a guess costs ln\u00a0{summary.num_classes} = {number(summary.chance)}",
+        ),
         Tile("accuracy", f"{summary.accuracy:.1%}", beside or f"balanced {summary.classes.balanced_accuracy:.1%}"),
         Tile("macro F1", f"{summary.classes.macro_f1:.3f}", "mean over the classes"),
         Tile("mean confidence", f"{summary.confidence:.1%}", f"accuracy is {summary.accuracy:.1%}"),
