@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, generator, labels, untrained
 
 from losscope import lint
-from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, generator, labels, untrained
 
 every = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 sizes = pytest.mark.parametrize("n", SIZES)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, generator, labels, one_hot
 
 import losscope as ls
 from losscope import lint
 from losscope.linting import History
-from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, generator, labels, one_hot
 
 every = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 sizes = pytest.mark.parametrize("n", SIZES)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, labels, one_hot
 
 import losscope as ls
 from losscope import lint
-from tests.lint.samples import DTYPES, SIZES, alarms, classes, found, labels, one_hot
 
 every = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 sizes = pytest.mark.parametrize("n", SIZES)

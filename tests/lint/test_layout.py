@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.lint.samples import DTYPES, alarms, classes, found, generator, untrained
 
 import losscope as ls
 from losscope import lint
-from tests.lint.samples import DTYPES, alarms, classes, found, generator, untrained
 
 every = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 

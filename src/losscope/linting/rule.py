@@ -26,6 +26,9 @@ class Rule:
         losses: the likelihoods it applies to.
         check: yields the findings.
         by_default: asked without being selected by name.
+        presumes: what it reads is only meaningful where the outputs are what the loss takes: it is not asked where an
+            error of a rule on the ``kind`` of the outputs says otherwise. One cause, one finding.
+        kind: it is such a rule.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Rule:
     losses: frozenset[str]
     check: Check
     by_default: bool = True
+    presumes: bool = False
+    kind: bool = False
 
     def found(
         self, title: str, sentence: str, remedy: str, severity: Severity | None = None, /, **evidence: Figure
@@ -45,12 +50,18 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    name: str, severity: Severity, losses: Iterable[str] = ALL, *, by_default: bool = True
+    name: str,
+    severity: Severity,
+    losses: Iterable[str] = ALL,
+    *,
+    by_default: bool = True,
+    presumes: bool = False,
+    kind: bool = False,
 ) -> Callable[[Check], Check]:
     """Make the function below it the rule of this name."""
 
     def register(check: Check) -> Check:
-        RULES[name] = Rule(name, severity, frozenset(losses), check, by_default)
+        RULES[name] = Rule(name, severity, frozenset(losses), check, by_default, presumes, kind)
         return check
 
     return register

@@ -39,9 +39,13 @@ def run_rules(
 
 
 def _findings(context: Context, select: Iterable[str] | None, ignore: Iterable[str] | None) -> Iterator[Finding]:
-    for rule in chosen(select, ignore):
-        if context.likelihood in rule.losses:
-            yield from rule.check(rule, context)
+    rules = [rule for rule in chosen(select, ignore) if context.likelihood in rule.losses]
+    other_kind = False
+    for rule in sorted(rules, key=lambda rule: rule.presumes):
+        if not (rule.presumes and other_kind):
+            for finding in rule.check(rule, context):
+                other_kind |= rule.kind and finding.severity is ERROR
+                yield finding
 
 
 def lint(

@@ -6,7 +6,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scipy import special
 from torch import Tensor
 
 
@@ -22,7 +21,9 @@ def z_score(differences: Tensor) -> float:
 
 def binomial_tail(hits: int, trials: int, probability: float) -> float:
     """P(X ≥ hits) of a binomial count."""
-    return 1.0 if hits <= 0 else float(special.bdtrc(hits - 1, trials, probability))
+    from scipy.special import bdtrc  # a second of import, only where a rule comes this far
+
+    return 1.0 if hits <= 0 else float(bdtrc(hits - 1, trials, probability))
 
 
 def entropy(frequencies: Tensor) -> float:

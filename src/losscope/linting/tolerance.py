@@ -29,12 +29,12 @@ def lse_tolerance(dtype: torch.dtype, classes: int) -> float:
     return 1.5 * roundoff(dtype) * (1 + math.log(max(classes, 1))) + 1e-3
 
 
-def beyond_chance(sums: int, tolerance: float) -> bool:
-    """So many independent sums would not all be within ``tolerance`` of a number by chance.
+def beyond_chance(sums: int, off: float) -> bool:
+    """So many independent sums would not all be as near to a number as ``off``, the furthest seen, by chance.
 
-    A density of at most two gives each a probability of at most 4·tolerance.
+    A density of at most two gives each a probability of at most 4·off.
     """
-    return (4 * tolerance) ** sums <= _CHANCE
+    return (4 * off) ** sums <= _CHANCE
 
 
 def distinct(rows: Tensor) -> int:
@@ -47,8 +47,8 @@ def probability_rows(rows: Tensor, dtype: torch.dtype) -> bool:
     tolerance = sum_tolerance(dtype, rows.shape[1])
     if len(rows) == 0 or bool((rows < 0).any()) or bool((rows > 1 + tolerance).any()):
         return False
-    off = (rows.sum(1, dtype=torch.float64) - 1).abs()
-    return float(off.max()) <= tolerance and beyond_chance(distinct(rows), tolerance)
+    off = float((rows.sum(1, dtype=torch.float64) - 1).abs().max())
+    return off <= tolerance and beyond_chance(distinct(rows), max(off, roundoff(dtype)))
 
 
 def log_probability_rows(rows: Tensor, dtype: torch.dtype) -> bool:
@@ -56,4 +56,5 @@ def log_probability_rows(rows: Tensor, dtype: torch.dtype) -> bool:
     tolerance = lse_tolerance(dtype, rows.shape[1])
     if len(rows) == 0 or bool((rows > tolerance).any()):
         return False
-    return float(rows.logsumexp(1).abs().max()) <= tolerance and beyond_chance(distinct(rows), tolerance)
+    off = float(rows.logsumexp(1).abs().max())
+    return off <= tolerance and beyond_chance(distinct(rows), max(off, roundoff(dtype)))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from losscope.linting.context import Context
@@ -14,41 +13,60 @@ from losscope.linting.finding import INFO, WARNING, Finding
 from losscope.linting.reading import Reading, part
 from losscope.linting.rule import Rule, rule
 from losscope.linting.statistics import entropy, pick
+from losscope.losses import CrossEntropyLoss
 
-_ROWS = 20_000
-_BINS = 15
+_ROWS, _OUTPUTS = 10_000, 1 << 21
+_SURE = 30
 _SEVERE = 0.075
 
 
-@rule("overconfident", WARNING, {"cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"})
+@rule("overconfident", WARNING, {"cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"}, presumes=True)
 def overconfident(rule: Rule, c: Context) -> Iterator[Finding]:
-    """Divided by a temperature well above 1 the outputs fit far better, and the ECE is outside its null band."""
+    """Divided by a temperature well above 1 the outputs fit far better, and the ECE is outside its null band.
+
+    The outputs have to know the labels: what knows nothing has no confidence to be wrong.
+    """
     found = _problem(c)
     if found is None:
         return
     z, y = found
-    n, chance = len(z), entropy(torch.bincount(y, minlength=z.shape[1]).double() / len(y))
-    temperature, fitted = fit_temperature(z, y)
-    loss = nll(z, y, 1.0)
-    if temperature < 1.2 or fitted > 0.7 * chance or 2 * n * (loss - fitted) < 20:
+    if not _surer_than_right(z, y):
         return
-    ece, band = expected_calibration_error(z, y)
-    if ece <= band:
+    from losscope.summary import CategoricalSummary, summarize
+
+    summary = summarize(CrossEntropyLoss(), z, y)
+    assert isinstance(summary, CategoricalSummary)
+    scaled, calibration, n = summary.temperature, summary.calibration, len(z)
+    if scaled is None:
         return
-    severe = temperature >= 3 and loss >= 1.5 * fitted and ece >= band + _SEVERE
+    loss, t = scaled.nll_before, scaled.temperature
+    chance = entropy(torch.bincount(y, minlength=z.shape[1]).double() / n)
+    knows = 2 * n * (chance - scaled.nll) > _SURE
+    if t < 1.2 or calibration.null.p_value > 0 or not knows or 2 * n * (loss - scaled.nll) < _SURE:
+        return
+    severe = t >= 3 and loss >= 1.5 * scaled.nll and calibration.ece >= calibration.null.high + _SEVERE
+    if not severe and scaled.nll > 0.7 * chance:
+        return
     yield rule.found(
         "the outputs seem more confident than they are right",
-        f"ECE {ece:.3g} on {n:,} decisions, where a calibrated model shows at most {band:.3g}; its best temperature"
-        f" is {temperature:.3g}, and with it the loss is {fitted:.4g} instead of {loss:.4g} nats",
-        f"ls.softmax(z / {temperature:.3g}, 1)  # temperature scaling, fitted on held-out data; or label_smoothing=0.1",
+        f"ECE {calibration.ece:.3g} on {n:,} decisions, where a calibrated model shows {calibration.null.low:.2g} to"
+        f" {calibration.null.high:.2g}; the best temperature is {t:.3g}, and with it the loss is {scaled.nll:.4g}"
+        f" instead of {loss:.4g} nats",
+        f"ls.softmax(z / {t:.3g}, 1)  # temperature scaling, fitted on held-out data; or label_smoothing=0.1",
         None if severe else INFO,
-        temperature=temperature,
-        ece=ece,
-        ece_null_band=band,
+        temperature=t,
+        ece=calibration.ece,
+        ece_null_high=calibration.null.high,
         loss=loss,
-        loss_at_temperature=fitted,
+        loss_at_temperature=scaled.nll,
         samples=n,
     )
+
+
+def _surer_than_right(z: Tensor, y: Tensor) -> bool:
+    """The mean confidence is above the accuracy: a look before the whole measurement."""
+    top = z.softmax(1).max(1)
+    return float(top.values.mean()) - float((top.indices == y).double().mean()) > 0.01
 
 
 def _problem(c: Context) -> tuple[Tensor, Tensor] | None:
@@ -60,7 +78,7 @@ def _problem(c: Context) -> tuple[Tensor, Tensor] | None:
     z, y = _as_classes(c, r, usable)
     if y is None or len(z) < 100 or z.shape[1] < 2:
         return None
-    some = part(len(z), _ROWS, z.device)
+    some = part(len(z), min(_ROWS, _OUTPUTS // z.shape[1]), z.device)
     return z[some].double(), y[some]
 
 
@@ -79,37 +97,7 @@ def _as_classes(c: Context, r: Reading, usable: Tensor) -> tuple[Tensor, Tensor 
     return torch.stack((torch.zeros_like(z), z), 1), m.long() if hard else None
 
 
-def nll(z: Tensor, y: Tensor, temperature: float) -> float:
-    """The mean of −ln softmax(z / T)_y."""
-    return float(-pick((z / temperature).log_softmax(1), y).mean())
-
-
-def fit_temperature(z: Tensor, y: Tensor) -> tuple[float, float]:
-    """T that minimises the loss of z / T, between 1/50 and 50, and that loss (Guo et al. 2017, section 4.2)."""
-    best = minimize_scalar(lambda t: nll(z, y, math.exp(t)), bounds=(-math.log(50), math.log(50)), method="bounded")
-    return math.exp(float(best.x)), float(best.fun)
-
-
-def expected_calibration_error(z: Tensor, y: Tensor) -> tuple[float, float]:
-    """The ECE of 15 equal bins, and what it stays below in 999 of 1000 draws of a calibrated model."""
-    top = z.softmax(1).max(1)
-    confidence, right = top.values, (top.indices == y).double()
-    bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
-    generator = torch.Generator(z.device).manual_seed(0)
-    draws = torch.rand(400, len(z), generator=generator, device=z.device, dtype=z.dtype) < confidence
-    null = _ece(confidence.expand_as(draws), draws.double(), bins)
-    band = float(null.mean() + 3.5 * null.std())
-    return float(_ece(confidence.unsqueeze(0), right.unsqueeze(0), bins)[0]), band
-
-
-def _ece(confidence: Tensor, right: Tensor, bins: Tensor) -> Tensor:
-    """Σ_b |Σ_{i in b} (right − confidence)| / N, one for each row."""
-    gaps = torch.zeros(len(right), _BINS, dtype=right.dtype, device=right.device)
-    gaps.index_add_(1, bins, right - confidence)
-    return gaps.abs().sum(1) / right.shape[1]
-
-
-@rule("label-noise", WARNING, {"cross_entropy", "nll_loss"}, by_default=False)
+@rule("label-noise", WARNING, {"cross_entropy", "nll_loss"}, by_default=False, presumes=True)
 def label_noise(rule: Rule, c: Context) -> Iterator[Finding]:
     """A floor η under every probability fits the labels far better: some disagree however sure the model is."""
     found = _problem(c) if c.held_out else None
@@ -141,5 +129,7 @@ def _floored(z: Tensor, y: Tensor, rate: float) -> float:
     def loss(t: float) -> float:
         s = pick((z / math.exp(t)).log_softmax(1), y)
         return float(-((1 - rate) * s.exp() + rate / z.shape[1]).clamp(min=1e-300).log().mean())
+
+    from scipy.optimize import minimize_scalar
 
     return float(minimize_scalar(loss, bounds=(-math.log(50), math.log(50)), method="bounded").fun)

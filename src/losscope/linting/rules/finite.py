@@ -125,10 +125,12 @@ def low_precision_overflow(rule: Rule, c: Context) -> Iterator[Finding]:
     large = (z.abs() >= _NEAR) & ~z.isneginf() & ~mask
     if bool(large.any()):
         highest = float(z[large].abs().max())
+        already = int(z.isposinf().sum())
         yield rule.found(
             "float16 outputs near the end of their range",
-            f"{int(large.sum()):,} of {z.numel():,} outputs are above {_NEAR:,.0f} in size, up to {highest:,.0f};"
-            " float16 ends at 65,504, and its steps are 16 nats wide there",
+            f"{int(large.sum()):,} of {z.numel():,} outputs are above {_NEAR:,.0f} in size, up to {highest:,.0f}"
+            + (f" and {already:,} of them inf already" if already else "")
+            + "; float16 ends at 65,504, and its steps are 16 nats wide there",
             "z = model(x).float()  # and compute the loss outside autocast, or use bfloat16",
             large=int(large.sum()),
             highest=highest,
@@ -161,7 +163,7 @@ def _total(c: Context) -> float:
 def saturated_output(rule: Rule, c: Context) -> Iterator[Finding]:
     """ŷ is exactly 0 or 1 on the wrong side: BCELoss holds ln 0 at −100, and the sigmoid before it has gradient 0."""
     r = c.reading
-    if r is None or r.soft is None or len(r) < 8:
+    if r is None or r.soft is None or len(r) < 8 or min(c.extremes) == 1:
         return
     wrong = ((r.z == 0) & (r.soft > 0)) | ((r.z == 1) & (r.soft < 1))
     hits, labels = int(wrong.sum()), wrong.numel()

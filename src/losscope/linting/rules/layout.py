@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -11,13 +12,14 @@ from losscope.linting.context import Context
 from losscope.linting.finding import ERROR, WARNING, Finding
 from losscope.linting.reading import LIMIT, classes_last, expected_shape
 from losscope.linting.rule import CATEGORICAL, Rule, rule
-from losscope.linting.statistics import entropy, pick, z_score
+from losscope.linting.statistics import pick, z_score
 
 _ENOUGH = 64
 _SURE = 8.0
+_GAIN = 0.05
 
 
-@rule("class-dim-last", ERROR, CATEGORICAL)
+@rule("class-dim-last", ERROR, CATEGORICAL, kind=True)
 def class_dim_last(rule: Rule, c: Context) -> Iterator[Finding]:
     """The classes are the last dimension, and the loss takes them in dimension 1."""
     shape = tuple(c.z.shape)
@@ -41,16 +43,13 @@ def class_dim_last(rule: Rule, c: Context) -> Iterator[Finding]:
 
 
 def _both_readings(c: Context) -> tuple[float, float] | None:
-    """The mean losses of the two readings, where the second is surely the right one: it knows the labels.
-
-    Knowing them is: a loss well below the entropy of the labels' frequencies, which no untrained model reaches.
-    """
+    """The mean losses of the two readings, where only the second knows the labels."""
     z, y = c.z, c.y
     if z.ndim < 3 or y.is_floating_point() or z.shape[1] != z.shape[-1] or tuple(y.shape) != expected_shape(z):
         return None
     if tuple(z.shape[:-1]) != tuple(y.shape) or not z.is_floating_point():
         return None
-    some = slice(max(1, LIMIT // max(1, z[0].numel())))
+    some = _some(z)
     z, y = z[some].float(), y[some].long()
     h = z.shape[-1]
     counted = ((y != c.ignore_index) & (y >= 0) & (y < h)).flatten()
@@ -61,16 +60,26 @@ def _both_readings(c: Context) -> tuple[float, float] | None:
     return float(here.mean()), float(last.mean())
 
 
+def _some(z: Tensor) -> slice:
+    """The first samples, as many as are read."""
+    return slice(max(1, LIMIT // max(1, math.prod(z.shape[1:]))))
+
+
 def _knows(better: Tensor, worse: Tensor, index: Tensor, h: int) -> bool:
-    """Of two paired losses the first is much lower, surely, and lower than frequencies alone would give."""
+    """One reading knows nothing of the labels, the other surely does.
+
+    Knowing is to beat −ln f_y, the loss of the labels' own frequencies, sample by sample; outputs that are independent
+    of the labels cannot, on average (Gibbs' inequality).
+    """
     if better.numel() < _ENOUGH or not bool(better.isfinite().all() & worse.isfinite().all()):
         return False
-    chance = entropy(torch.bincount(index, minlength=h).double() / index.numel())
-    low, high = float(better.mean()), float(worse.mean())
-    return low < 0.7 * chance and low < 0.5 * high and high - low > 0.3 and z_score(worse - better) > _SURE
+    frequencies = torch.bincount(index, minlength=h).double() / index.numel()
+    chance = -frequencies[index].log()
+    gain = chance - better.double()
+    return float(worse.mean()) >= float(chance.mean()) and float(gain.mean()) > _GAIN and z_score(gain) > _SURE
 
 
-@rule("shifted-labels", WARNING, CATEGORICAL)
+@rule("shifted-labels", WARNING, CATEGORICAL, presumes=True)
 def shifted_labels(rule: Rule, c: Context) -> Iterator[Finding]:
     """The outputs fit the labels one position before or after far better than their own."""
     found = _sequences(c)
@@ -112,8 +121,7 @@ def _sequences(c: Context) -> tuple[Tensor, Tensor, Tensor] | None:
     if z.ndim == 2:
         z, y = z[: LIMIT // z.shape[1]].T.unsqueeze(0), y[: LIMIT // z.shape[1]].unsqueeze(0)
     else:
-        some = slice(max(1, LIMIT // max(1, z[0].numel())))
-        z, y = z[some], y[some]
+        z, y = z[_some(z)], y[_some(z)]
     if z.shape[1] < 2 or z.shape[2] < 8 or y.numel() < _ENOUGH:
         return None
     counted = (y != c.ignore_index) & (y >= 0) & (y < z.shape[1])

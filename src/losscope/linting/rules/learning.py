@@ -12,7 +12,7 @@ from losscope.linting.context import Context
 from losscope.linting.finding import INFO, WARNING, Finding
 from losscope.linting.reading import Reading
 from losscope.linting.rule import ALL, Rule, rule
-from losscope.linting.statistics import binomial_tail, divergence, entropy, pick, softplus_loss, z_score
+from losscope.linting.statistics import binomial_tail, divergence, pick, softplus_loss, z_score
 from losscope.linting.tolerance import roundoff
 
 MINIMUM = 8
@@ -21,7 +21,7 @@ MINIMUM = 8
 # ------------------------------------------------------------------------------------------------ initial-loss
 
 
-@rule("initial-loss", WARNING, ALL - {"value"})
+@rule("initial-loss", WARNING, ALL - {"value"}, presumes=True)
 def initial_loss(rule: Rule, c: Context) -> Iterator[Finding]:
     """At step 0 the outputs know nothing: the loss is ln H + σ²/2 (ln 2 for labels), and σ is small."""
     r = c.reading
@@ -87,7 +87,7 @@ def _logits(c: Context, r: Reading) -> tuple[Tensor, Tensor]:
 # --------------------------------------------------------------------------------------------- constant-output
 
 
-@rule("constant-output", WARNING)
+@rule("constant-output", WARNING, presumes=True)
 def constant_output(rule: Rule, c: Context) -> Iterator[Finding]:
     """Every sample gets the same answer, though the targets differ: the inputs do not reach the outputs."""
     r = c.reading
@@ -129,7 +129,7 @@ def _blank(c: Context, s: Tensor) -> bool:
 # ------------------------------------------------------------------------------------------- majority-collapse
 
 
-@rule("majority-collapse", WARNING, ALL - {"value"})
+@rule("majority-collapse", WARNING, ALL - {"value"}, presumes=True)
 def majority_collapse(rule: Rule, c: Context) -> Iterator[Finding]:
     """Every decision is the same class, and the outputs know no more of a sample than the classes' frequencies."""
     r = c.reading

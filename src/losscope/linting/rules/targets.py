@@ -46,6 +46,8 @@ def target_dtype(rule: Rule, c: Context) -> Iterator[Finding]:
 
 def _categorical_dtype(c: Context) -> str:
     """What to do about the dtype of a categorical target; nothing where it is right."""
+    if given_decisions(c):
+        return ""
     y, same = c.y, c.y.shape == c.z.shape and c.z.ndim > 0
     if same and c.likelihood == "nll_loss":
         return "y = y.argmax(1)  # nll_loss takes indices only"
