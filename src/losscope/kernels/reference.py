@@ -103,7 +103,7 @@ def cross_entropy(
     dim, is_index = class_dim(z), not target.is_floating_point()
     ignored = target == options.ignore_index if is_index else None
     x = hide(upcast(z), None if ignored is None else ignored.unsqueeze(dim))
-    y = hide(target, ignored)
+    y = hide(upcast(target), ignored)
     x = softcap(x, options.softcap)
     s = log_softmax(x, dim)
 
