@@ -43,11 +43,11 @@ def one_sample(z, q, w, epsilon, gamma, z_loss, softcap):
     used = q * w != 0
     one_minus_p = -np.expm1(s)
     f = one_minus_p**gamma * -s
-    with np.errstate(divide="ignore", invalid="ignore"):  # at ŷ = 1 the second term tends to 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # at ŷ = 1, and at 0, the second term tends to 0
         df = -(one_minus_p**gamma) + np.where(one_minus_p > 0, gamma * s * p * one_minus_p ** (gamma - 1), 0)
-    loss = (w * q * f)[used].sum() + z_loss * (w * q)[used].sum() * lse**2
-    inner = np.where(used & ~masked, w * q * df, 0)
-    grad = inner - p * inner.sum() + 2 * z_loss * (w * q)[used].sum() * lse * p
+    loss = (w * q)[used] @ f[used] + z_loss * (w * q).sum() * lse**2
+    inner = np.where(used, w * q * np.where(masked, -1, df), 0)
+    grad = inner - p * inner.sum() + 2 * z_loss * (w * q).sum() * lse * p
     return loss, np.where(masked, 0, grad * slope)
 
 
