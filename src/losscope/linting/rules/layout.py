@@ -15,7 +15,7 @@ from losscope.linting.rule import CATEGORICAL, Rule, rule
 from losscope.linting.statistics import pick, z_score
 
 _ENOUGH = 64
-_SURE = 8.0
+_SURE = 5.0
 _GAIN = 0.05
 
 

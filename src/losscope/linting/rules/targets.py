@@ -142,7 +142,7 @@ def common_shape(a: Tensor, b: Tensor) -> tuple[int, ...] | None:
 def target_out_of_range(rule: Rule, c: Context) -> Iterator[Finding]:
     """An index outside 0…H−1 that is not ignored."""
     y, h = c.y, c.num_classes
-    if c.z.ndim == 0 or y.numel() == 0 or y.is_complex() or y.ndim >= c.z.ndim + (h == 1):
+    if c.z.ndim == 0 or y.numel() == 0 or y.is_complex() or y.ndim >= c.z.ndim or h == 1:
         return
     if y.is_floating_point() and not integral(y):
         return
