@@ -490,6 +490,11 @@ def test_class_names_are_text_in_html(named):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+def test_a_formula_is_text_in_html_with_its_subscripts():
+    page = ls.explain("bce_with_logits", torch.zeros(1), torch.ones(1))._repr_html_()
+    assert "where</span> z<sub>ih</sub> &lt; 0" in page
+
+
 def test_class_names_are_text_in_markdown(named):
     text = named._repr_markdown_()
     assert "<script>" not in text
