@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from losscope.errors import InputError, describe
+from losscope.figures.numbers import number
 from losscope.figures.style import BLUE, GREY, faded, figure, table, text
 from losscope.targets import TargetKind, one_hot, recognise
 
@@ -65,7 +66,8 @@ def target_grid(
         showscale=False,
         xgap=2,
         ygap=2,
-        texttemplate="%{z:.3g}",
+        text=[[number(float(v)) for v in row] for row in grid],
+        texttemplate="%{text}",
         textfont={"color": GREY},
         hovertemplate="sample %{y}, output %{x}: %{z:.3g}<extra></extra>",
     )

@@ -33,7 +33,7 @@ def log_softmax_three_ways() -> go.Figure:
     result = figure(
         "Log-softmax three ways: only one survives",
         f"ln ŷ of the first of two outputs (0, z) in float32. Above z = {breaks:.1f} e^z is larger than every float32 "
-        f"number: the two naive forms are −∞ or NaN from there on, and their lines end. The third form is exact "
+        f"number: the two naive forms are −∞ or NaN from there on, and their lines end. The third form holds "
         f"everywhere.",
         table(["z", *(name for name in forms)], rows),
         x="z of the second output (logit)",

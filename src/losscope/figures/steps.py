@@ -56,7 +56,10 @@ def steps_of_sample(z: Tensor, y: int, *, class_names: Sequence[str] | None = No
         result.add_bar(
             x=np.arange(len(shown)),
             y=values.numpy(),
-            marker={"color": [VERMILLION if c == BLUE else c for c in colors] if last else colors},
+            marker={
+                "color": [VERMILLION if c == BLUE else c for c in colors] if last else colors,
+                "line": {"width": 0},
+            },
             customdata=[text(n, 80) for n in names],
             hovertemplate=f"%{{customdata}}<br>{name} %{{y:.4g}}<extra></extra>",
             showlegend=False,

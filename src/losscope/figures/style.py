@@ -76,7 +76,7 @@ def figure(
         "linecolor": FAINT,
         "ticks": "",
         "automargin": True,
-        "title": {"standoff": 8},
+        "title": {"standoff": 8, "font": {"size": 13}},
     }
     result.update_xaxes(axis, title_text=x)
     result.update_yaxes(axis, title_text=y)
@@ -93,7 +93,8 @@ def text(name: str, longest: int = LONGEST_NAME) -> str:
         >>> text("a very long name of a class indeed")
         'a very long name of a cl…'
     """
-    return escape(name if len(name) <= longest else name[:longest] + "…", quote=False)
+    short = escape(name if len(name) <= longest else name[:longest] + "…", quote=False)
+    return short.replace("$", "&#36;")  # a pair of them would be TeX
 
 
 def line(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:

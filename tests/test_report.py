@@ -1,0 +1,261 @@
+"""The page as a reader meets it, in Debian's Chromium, and its numbers against the library's."""
+
+import json
+import re
+
+import pytest
+import torch
+
+import losscope as ls
+from losscope.reporting import InMemory, build
+
+NASTY = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>owl", "{{ 7 * 7 }} & $x$")
+WIDTHS = (390, 1400)
+
+
+def samples(classes: int = 4, count: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(count, classes, generator=generator)
+    drawn = torch.randint(classes, (count,), generator=generator)
+    return z, torch.where(torch.rand(count, generator=generator) < 0.7, z.argmax(1), drawn)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A report with names that want to be markup."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return path, ls.report("cross_entropy", *samples(), path, class_names=NASTY, title="<i>mine</i>")
+
+
+@pytest.fixture
+def opened(page):
+    """Opens a page, draws all of it, and gathers what went wrong."""
+    page.problems = []
+    page.on("console", lambda message: page.problems.append(message.text))
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("dialog", lambda dialog: (page.problems.append(dialog.message), dialog.dismiss()))
+
+    def open_page(path, width: int = 1400, scheme: str = "light"):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.as_uri())
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+        return page
+
+    return open_page
+
+
+def test_the_numbers_beside_the_page(made):
+    path, report = made
+    z, y = samples()
+    numbers = json.loads(path.with_suffix(".json").read_text())
+    assert numbers == report.to_dict()
+    assert numbers["summary"]["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(z.double(), y)))
+    steps = {step["symbol"]: step["value"] for step in numbers["samples"][0]["steps"]}
+    assert steps["ŷ"] == pytest.approx(torch.softmax(z[0], 0).tolist(), rel=1e-5)
+    worst = ls.cross_entropy(z, y, reduction="none").argmax()
+    assert numbers["samples"][1]["index"] == int(worst)
+
+
+def test_names_are_text_and_nothing_else(made):
+    text = made[0].read_text()
+    body = text[: text.rindex("<script>")]  # without Plotly's own source
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "<i>mine" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in body
+    assert "{{ 7 * 7 }} &amp; $x$" in body
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_opens_with_nothing_wrong_and_nothing_cut_off(opened, made, width, scheme):
+    page = opened(made[0], width, scheme)
+    assert page.problems == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in page.requests_made)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Whatever is wider than the window can be scrolled in its own box, by keyboard too.
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter(e =>
+            e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('[tabindex="0"], .formulas, svg')
+        ).map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+
+
+@pytest.mark.browser
+def test_text_can_be_read_in_light_and_dark(opened, made):
+    for scheme in ("light", "dark"):
+        page = opened(made[0], 1400, scheme)
+        for selector in ("body", ".lede", ".quiet", ".xtick text", ".legendtext", ".given dt", ".steps .true"):
+            assert contrast(page, selector) >= 4.5, (scheme, selector)
+
+
+def contrast(page, selector: str) -> float:
+    """WCAG's contrast of a text with the page."""
+    of = "e => { const s = getComputedStyle(e); return e.closest('svg') ? s.fill : s.color }"
+    colors = page.eval_on_selector(selector, of), page.evaluate("getComputedStyle(document.body).backgroundColor")
+    bright, dark = sorted((luminance(color) for color in colors), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(color: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.browser
+def test_values_on_the_page_are_the_library_s(opened, made):
+    page = opened(made[0])
+    z, y = samples()
+    names, values = (page.locator(f".tiles {part}").all_inner_texts() for part in ("dt", "strong"))
+    tiles = dict(zip(names, values, strict=True))
+    assert float(tiles["mean ℓ"]) == pytest.approx(float(ls.cross_entropy(z, y)), rel=5e-3)
+    assert tiles["accuracy"] == f"{float((z.argmax(1) == y).double().mean()):.1%}"
+    losses = ls.cross_entropy(z, y, reduction="none").sort(descending=True)
+    assert page.locator("#worst tbody th").all_inner_texts() == [str(int(i)) for i in losses.indices[:20]]
+    shown = page.evaluate("[...document.querySelector('#ConfusionDisplay .plot').data[0].text.flat()].map(Number)")
+    matrix = made[1].summary.confusion
+    assert shown == matrix.flatten().tolist()
+
+
+@pytest.mark.browser
+def test_every_figure_has_words_and_numbers(opened, made):
+    page = opened(made[0])
+    for figure in page.locator("figure").all():
+        plot = figure.locator(".plot")
+        assert plot.get_attribute("role") == "img"
+        assert plot.get_attribute("aria-label")
+        words = page.locator(f"#{plot.get_attribute('aria-describedby')}").inner_text()
+        assert len(words) > 40
+        assert figure.locator("table tbody tr").count() > 0
+
+
+@pytest.mark.browser
+def test_contents_lead_everywhere_and_the_keyboard_is_enough(opened, made):
+    page = opened(made[0])
+    for link in page.locator(".contents a").all():
+        assert page.locator(link.get_attribute("href")).count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    details = page.locator("details").first
+    details.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert details.get_attribute("open") is not None
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.browser
+def test_a_figure_is_drawn_when_it_comes_near(page, made):
+    page.set_viewport_size({"width": 1400, "height": 700})
+    page.goto(made[0].as_uri())
+    page.wait_for_timeout(300)
+    drawn, all_plots = page.locator(".plot .main-svg").count(), page.locator(".plot").count()
+    assert drawn < all_plots
+    page.locator(".plot").last.scroll_into_view_if_needed()
+    page.locator(".plot").last.locator(".main-svg").first.wait_for()
+
+
+@pytest.mark.browser
+def test_five_thousand_classes_stay_readable(opened, tmp_path):
+    z, y = samples(classes=5000, count=400)
+    names = [f"a class with a long name, number {h}, that goes on and on" for h in range(5000)]
+    path = tmp_path / "report.html"
+    ls.report("cross_entropy", z, y, path, class_names=names)
+    page = opened(path, 390)
+    assert page.problems == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollHeight") < 20_000
+    assert "of 5,000 classes" in page.locator("#ClassLossDisplay-d").inner_text()
+    assert path.stat().st_size < 6_000_000
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["bce_with_logits", "bce", "mse", "msle", "nll"])
+def test_a_page_for_every_loss(opened, tmp_path, name):
+    z, y = samples()
+    inputs = {
+        "bce_with_logits": (z, (z > 0.5).float()),
+        "bce": (z.sigmoid(), (z > 0.5).float()),
+        "mse": (z, z + 0.1),
+        "msle": (z, z.exp()),
+        "nll": (z.log_softmax(1), y),
+    }
+    path = tmp_path / "report.html"
+    report = ls.report(name, *inputs[name], path)
+    page = opened(path, 390)
+    assert page.problems == []
+    assert page.locator("figure").count() == len(report.figures) >= 2
+    assert page.locator("math").count() > 10
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_one_file_that_loads_nothing(made):
+    path, _ = made
+    assert path.stat().st_size < 6_000_000
+    head = path.read_text()[:3000]
+    assert "default-src 'none'" in head
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", path.read_text())
+
+
+def test_findings_have_a_section_when_they_are_given(tmp_path):
+    z, y = samples()
+    probabilities = z.softmax(1)
+    findings = ls.lint(probabilities, y, loss="cross_entropy")
+    assert findings.findings
+    text = build(ls.CrossEntropyLoss(), InMemory(probabilities, y), findings=findings).html()
+    assert findings.findings[0].title in text.replace("&#39;", "'")
+    assert 'id="findings"' not in build(ls.CrossEntropyLoss(), InMemory(z, y)).html()
+
+
+def test_everything_ignored_still_gives_a_page(tmp_path):
+    z, _ = samples()
+    report = ls.report("cross_entropy", z, torch.full((300,), -100), tmp_path / "report.html")
+    assert report.figures == {}
+    assert "Every target is ignored" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["summary"]["loss"] is None
+
+
+def test_masked_truth_further_dimensions_and_soft_targets(tmp_path):
+    z, y = samples()
+    masked = z.clone()
+    masked[0, y[0]] = -torch.inf
+    report = ls.report("cross_entropy", masked, y, tmp_path / "masked.html")
+    assert "infinite" in report.advice[0].text
+    image = torch.randn(6, 4, 5, 5)
+    ls.report("cross_entropy", image, torch.randint(4, (6, 5, 5)), tmp_path / "image.html")
+    soft = ls.report("cross_entropy", z, z.softmax(1), tmp_path / "soft.html")
+    assert "soft target" in dict(soft.given)["targets are taken as"]
+
+
+def test_advice_follows_the_numbers(tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(4000, 5, generator=generator)
+    y = torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
+    calm, sure, wrong = (
+        " ".join(one.text for one in build(ls.CrossEntropyLoss(), InMemory(outputs, y)).advice)
+        for outputs in (z, 4 * z, -z)
+    )
+    assert "T = " not in calm
+    assert "Dividing z by T = 4.0" in sure or "Dividing z by T = 3.9" in sure
+    assert "no better than a guess" in wrong
+    assert "no better than a guess" not in calm
+
+
+@pytest.mark.parametrize(
+    ("z", "y", "said"),
+    [
+        (torch.zeros(0, 3), torch.zeros(0).long(), "at least one row"),
+        (torch.zeros(4, 3), torch.zeros(3).long(), "4 and 3 rows"),
+        ([[0.0]], torch.zeros(1).long(), "a list"),
+        (torch.zeros(4, 3), torch.full((4,), 7), "7"),
+    ],
+)
+def test_what_cannot_be_reported_is_an_error_and_writes_nothing(tmp_path, z, y, said):
+    with pytest.raises(ls.InputError, match=said):
+        ls.report("cross_entropy", z, y, tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
