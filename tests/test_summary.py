@@ -603,6 +603,13 @@ def test_memory_does_not_grow_with_the_samples():
     assert size() == before
 
 
+def test_many_classes_take_little_memory():
+    summary = Summary("cross_entropy")
+    summary.update(torch.zeros(1, 32_000), torch.tensor([5]))
+    assert sum(state.numel() * state.element_size() for state in summary.metric_state.values()) < 8 << 20
+    assert len(json.dumps(summary.compute().to_dict())) < 4 << 20
+
+
 def test_histograms_hold_every_finite_loss():
     z, y = classifier(n=1000)
     r, each = summarize("cross_entropy", z, y), F.cross_entropy(z.double(), y, reduction="none").numpy()

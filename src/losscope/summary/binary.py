@@ -260,11 +260,11 @@ def _scan(start: Any, stop: Any, z: Any, t: Any, weight: Any, pos_weight: Any, o
             p = pos_weight[i % pos_weight.shape[0], h % pos_weight.shape[1]]
             positive, negative = -_times(soft, is_true), -_times(1 - soft, is_false)
             if gamma:
-                positive, negative = positive * np.exp(gamma * is_false), negative * np.exp(gamma * is_true)
+                positive, negative = positive * exp(gamma * is_false), negative * exp(gamma * is_true)
             found.loss[i, h] = w * (p * positive + negative)
-            probability = np.exp(is_true) if logits else x
+            probability = exp(is_true) if logits else x
             found.probability[i, h] = probability
-            found.entropy[i, h] = -_times(probability, is_true) - _times(np.exp(is_false), is_false)
+            found.entropy[i, h] = -_times(probability, is_true) - _times(exp(is_false), is_false)
 
 
 @njit(error_model="numpy", nogil=True, cache=True)

@@ -83,7 +83,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Temperature:
-    """softmax(z / T) for the T that has the smallest mean ℓ (Guo et al. 2017), of the unweighted ℓ.
+    """softmax(z / T) for the T that has the smallest mean ℓ (Guo et al. 2017), of the unweighted ℓ and softcapped z.
 
     Attributes:
         temperature: T; above 1 the model was too sure of itself.

@@ -28,7 +28,7 @@ GRID = 2.0 ** (np.arange(-12, 13) / 4)  # temperatures, 1/8 … 8
 ONE = 12  # GRID[ONE] is 1
 _BLOCK = 256  # classes at a time, for the first-level cache
 _NOTHING = -6000.0  # e^{a/8} is 0 in float64 from here down; keeps 0·(−inf) out
-_WORTH_A_THREAD = 1 << 18  # logits
+_WORTH_A_THREAD = 1 << 18  # numbers
 
 
 class Options(NamedTuple):
@@ -238,7 +238,7 @@ def categorical(
     at = np.empty((n, GRID.size, 3))
     rows = Rows(loss, weight, nll, entropy, confidence, probability, truth, decision, rank, at)
     none = np.empty((0, 0), z.dtype)
-    in_threads(lambda i, j: _rows(i, j, z, y, none if q is None else q, w, options, rows), n, z.size)
+    in_threads(lambda i, j: _rows(i, j, z, y, none if q is None else q, w, options, rows), n, z.size + rows.at.size)
     return rows
 
 
