@@ -80,12 +80,14 @@ def index_target(where: str, z: Tensor, y: object, ignore_index: int, num_classe
     if y.shape != expected:
         _index_shape(where, z, y, expected)
     same_device(where, "target", y, z)
-    index_values(where, y, z.shape[class_dim(z)] if num_classes is None else num_classes, ignore_index)
+    # As int64: in eight bits −100 would be 156.
+    index_values(where, y.long(), z.shape[class_dim(z)] if num_classes is None else num_classes, ignore_index)
 
 
 def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
     """``target`` is an index target, or a soft one: floating and of the shape of ``z``."""
     if isinstance(target, Tensor) and target.shape == z.shape and target.is_floating_point():
+        integer(where, "ignore_index", ignore_index)
         if ignore_index >= 0:
             raise InputError(
                 where,
@@ -343,7 +345,7 @@ def _normalizer(where: str, normalizer: object, reduction_name: str) -> None:
         raise InputError(
             where,
             "normalizer: one positive number",
-            f"{describe(normalizer)}",
+            f"{describe(normalizer)}" + (f", {normalizer.item():g}" if normalizer.numel() == 1 else ""),
             "pass the count of valid targets",
         )
 

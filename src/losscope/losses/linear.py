@@ -114,11 +114,7 @@ def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             f"input {describe(x)}",
             "add a batch: input.unsqueeze(0)",
         )
-    validate.same_device(where, "linear_weight", weight, x)
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise InputError(
-            where, f"linear_weight of the input's dtype, {x.dtype}", describe(weight), "convert one: .to(input.dtype)"
-        )
+    _same_kind(where, "linear_weight", weight, x)
     if bias is not None:
         validate.tensor(where, "linear_bias", bias)
         if bias.shape != weight.shape[:-1]:
@@ -128,6 +124,16 @@ def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
                 describe(bias),
                 "give one bias per output",
             )
+        _same_kind(where, "linear_bias", bias, x)
+
+
+def _same_kind(where: str, name: str, parameter: Tensor, x: Tensor) -> None:
+    """A parameter has the input's device, and its dtype unless autocast converts both."""
+    validate.same_device(where, name, parameter, x)
+    if parameter.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(
+            where, f"{name} of the input's dtype, {x.dtype}", describe(parameter), "convert one: .to(input.dtype)"
+        )
 
 
 class LinearCrossEntropyLoss(CrossEntropyLoss):
