@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from losscope.explain.check import largest
 from losscope.explain.expected import expected, expected_slope
 from losscope.explain.picked import picked, picked_slope
 from losscope.explain.reduction import Share, Terms, reduction
@@ -114,8 +115,3 @@ def _checks(at: Trail, pull: Tensor, outputs: str) -> dict[str, Check]:
         "L": Check("loss", size * float(pull.abs().sum())),
         f"∂L/∂{outputs}": Check("input", size * largest(pull)),
     }
-
-
-def largest(x: Tensor) -> float:
-    """The largest finite magnitude."""
-    return float(x.abs().masked_fill(~x.isfinite(), 0).max()) if x.numel() else 0.0

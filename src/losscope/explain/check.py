@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,17 +54,25 @@ def compare(
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     """Of all elements; equal infinities and two NaN are equal, and a NaN beside a number is infinitely far."""
     a, b = ours.double(), theirs.double()
+    far = (a - b).abs()
+    if not far.numel() or bool(far.max().isfinite()):
+        return largest(far)
     same = (a == b) | (a.isnan() & b.isnan())
-    far = (a - b).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf)
-    return float(far.max()) if far.numel() else 0.0
+    return float(far.masked_fill(same, 0).nan_to_num(nan=torch.inf).max())
+
+
+def largest(x: Tensor) -> float:
+    """The largest finite magnitude."""
+    if not x.numel():
+        return 0.0
+    most = float(x.abs().max())
+    return most if math.isfinite(most) else float(x.abs().masked_fill(~x.isfinite(), 0).max())
 
 
 def tolerance(ours: Tensor, theirs: Tensor, size: float) -> float:
     """What rounding explains: of the result to its dtype, and of the sums before it."""
-    finite = ours.abs().masked_fill(~ours.isfinite(), 0)
-    largest = float(finite.max()) if ours.numel() else 0.0
     rounded, computed = torch.finfo(theirs.dtype).eps, torch.finfo(_computed(theirs.dtype)).eps
-    return 2 * rounded * largest + 32 * computed * max(size, largest)
+    return 2 * rounded * largest(ours) + 32 * computed * max(size, largest(ours))
 
 
 def _computed(dtype: torch.dtype) -> torch.dtype:

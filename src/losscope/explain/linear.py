@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from losscope.explain.categorical import cross_entropy, largest
+from losscope.explain.categorical import cross_entropy
+from losscope.explain.check import largest
 from losscope.explain.step import Check, Formula, Trail, Worked
 from losscope.kernels.reference import upcast
 from losscope.losses import LinearCrossEntropyLoss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losscope.explain.categorical import largest
+from losscope.explain.check import largest
 from losscope.explain.reduction import Terms, reduction
 from losscope.explain.rows import label_rows
 from losscope.explain.step import Check, Formula, Trail, Worked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from losscope.explain.check import largest
 from losscope.explain.step import Trail
 from losscope.kernels import naive
 from losscope.kernels.reference import softcap
@@ -102,11 +103,11 @@ def paper_forms(at: Trail, zed: str) -> list[str]:
 
 def compared(name: str, on_paper: Tensor, stable: Tensor) -> str:
     """Where a formula as it stands on paper breaks, or how far it is from the stable form."""
-    broken = on_paper.isfinite().logical_not() & stable.isfinite()
-    if not bool(broken.any()):
-        both = on_paper.isfinite() & stable.isfinite()
-        far = float((on_paper - stable).abs().masked_fill(~both, 0).max()) if both.numel() else 0.0
-        return f"{name}: holds here, {f'within {far:.0e} of' if far else 'equal to'} the stable form."
+    far = (on_paper - stable).abs()
+    broken = None if not far.numel() or bool(far.max().isfinite()) else ~on_paper.isfinite() & stable.isfinite()
+    if broken is None or not bool(broken.any()):
+        most = largest(far)
+        return f"{name}: holds here, {f'within {most:.0e} of' if most else 'equal to'} the stable form."
     place = [int(p) for p in broken.nonzero()[0]]
     where = ", ".join(f"{axis} = {p}" for axis, p in zip("ih", place, strict=False))
     came, right = float(on_paper[tuple(place)]), float(stable[tuple(place)])
