@@ -16,7 +16,7 @@ from losscope.kernels.sharded.shard import is_dtensor
 from losscope.links import EXP_CATEGORICAL, SOFTMAX
 from losscope.losses import sharded
 from losscope.losses.base import Loss, options_repr, read_options, register_weight
-from losscope.losses.formula import categorical_formula
+from losscope.losses.formula import WEIGHTED_MEAN, categorical_formula
 from losscope.parallel import over_ranks
 from losscope.targets import TargetKind
 
@@ -263,7 +263,7 @@ class NLLLoss(Loss):
     @property
     def formula(self) -> str:
         """The loss in LaTeX, with the options that are on."""
-        return r"\ell_i = -w_{y_i} s_{i,y_i}" if self.weight is not None else self.likelihood
+        return self.likelihood if self.weight is None else rf"{self.likelihood}, \quad {WEIGHTED_MEAN}"
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""

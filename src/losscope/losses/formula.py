@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
+WEIGHTED_MEAN = r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{\sum_i v_i w_{y_i}}"
+
 
 def categorical_formula(options: CategoricalOptions, weighted: bool) -> str:
-    """ℓ_i in LaTeX, with the options that are on; smoothing turns the pick into a sum over the classes."""
-    h = "ih" if options.label_smoothing else "i,y_i"
+    """ℓ_i in LaTeX, with the options that are on; smoothing turns the pick into a sum over the classes.
+
+    Class weights stand in the mean, as in the notation, except where the sum over the classes needs each of them.
+    """
     z = r"\tilde{z}" if options.softcap is not None else "z"
     lse = rf"\ln \sum_k e^{{{z}_{{ik}}}}"
-    focal = rf"(1 - \hat{{y}}_{{{h}}})^{{{options.focal_gamma:g}}} " if options.focal_gamma else ""
-    term = rf"-{focal}s_{{{h}}}"
-    if options.z_loss:
-        term += rf" + {options.z_loss:g} \left({lse}\right)^2"
-    weight = "" if not weighted else "w_h " if options.label_smoothing else "w_{y_i} "
-    target = r"\tilde{q}_{ih} " if options.label_smoothing else ""
-    if (weight or target) and options.z_loss:
-        term = rf"\left({term}\right)"
-    elif weight or target:
-        weight, term = f"-{weight}{target}", term.removeprefix("-")
-        target = ""
-    total = rf"{weight}{target}{term}"
-    parts = [rf"\ell_i = \sum_h {total}" if options.label_smoothing else rf"\ell_i = {total}"]
+    parts = [_of_smoothed(options, lse, weighted) if options.label_smoothing else _of_pick(options, lse)]
     parts.append(rf"s_{{ih}} = {z}_{{ih}} - {lse}")
     if options.label_smoothing:
         e = options.label_smoothing
         parts.append(rf"\tilde{{q}}_{{ih}} = {1 - e:g}\, t_{{ih}} + {e:g} / H")
+    elif weighted:
+        parts.append(WEIGHTED_MEAN)
     if options.softcap is not None:
         parts.append(rf"\tilde{{z}}_{{ih}} = {options.softcap:g} \tanh(z_{{ih}} / {options.softcap:g})")
     return r", \quad ".join(parts)
+
+
+def _of_pick(options: CategoricalOptions, lse: str) -> str:
+    focal = rf"(1 - \hat{{y}}_{{i,y_i}})^{{{options.focal_gamma:g}}} " if options.focal_gamma else ""
+    return rf"\ell_i = -{focal}s_{{i,y_i}}{_z_loss(options, lse)}"
+
+
+def _of_smoothed(options: CategoricalOptions, lse: str, weighted: bool) -> str:
+    weight = "w_h " if weighted else ""
+    if not options.z_loss:
+        return rf"\ell_i = -\sum_h {weight}\tilde{{q}}_{{ih}} s_{{ih}}"
+    return rf"\ell_i = \sum_h {weight}\tilde{{q}}_{{ih}} \left(-s_{{ih}}{_z_loss(options, lse)}\right)"
+
+
+def _z_loss(options: CategoricalOptions, lse: str) -> str:
+    return rf" + {options.z_loss:g} \left({lse}\right)^2" if options.z_loss else ""
 
 
 def binary_formula(options: BinaryOptions, weighted: bool, pos_weighted: bool) -> str:
