@@ -1,0 +1,92 @@
+"""The arguments of a kernel as one block of memory, because a thread can be handed one address only.
+
+The same fields are a `ctypes` structure for Python and a numba record for the kernel. The last field, `element`,
+is there for its type alone: it says what the addresses point to, and one kernel compiles once for each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from numba import types
+
+from losscope.kernels.cpu.intrinsics import BFLOAT16, FLOAT16
+
+ELEMENTS = {
+    torch.float32: types.float32,
+    torch.float64: types.float64,
+    torch.bfloat16: BFLOAT16,
+    torch.float16: FLOAT16,
+}
+
+_ADDRESSES = (
+    "counters",  # int64[2]: the next chunk, the next thread's number
+    "z",
+    "target",  # y (int64) or q (elements)
+    "weight",  # w_h, or ones for one block
+    "gradient",  # ∂/∂z, or 0 when none is wanted
+    "loss",  # ℓ_i, or 0 when only the sum is wanted
+    "partial",  # float64: the sum of ℓ_i over each chunk
+    "upstream",  # one number per sample that its gradient is multiplied by, or 0
+    "stats",  # of each sample: correct, entropy, largest probability, logsumexp; or 0
+    "scratch",  # of each thread in turn
+)
+_SIZES = (
+    "scratch_size",  # numbers per thread
+    "samples",
+    "classes",
+    "inner",  # samples i = outer · inner + k, so that (N, H, d) needs no copy
+    "chunk",  # samples per chunk
+    "z_outer",
+    "z_class",
+    "z_inner",
+    "target_outer",
+    "target_class",
+    "target_inner",
+    "gradient_outer",
+    "gradient_class",
+    "gradient_inner",
+    "soft",
+    "element_size",  # bytes
+    "weighted",
+    "dense",  # whether an option needs a target for every class
+    "streamed",  # whether the gradient goes past the caches
+    "ignore_index",
+)
+_NUMBERS = (
+    "smoothing",
+    "gamma",
+    "z_loss",
+    "softcap",
+    "scale",  # 1 / the divisor of the mean, times the upstream gradient
+    "lowest",  # the smallest finite number: m starts there, because −inf − (−inf) is NaN
+)
+
+_FIELDS = [(name, types.int64) for name in _ADDRESSES + _SIZES] + [(name, types.float64) for name in _NUMBERS]
+
+
+class Arguments(ctypes.Structure):
+    """What a categorical kernel is told; a field left out is 0."""
+
+    _fields_ = [(name, ctypes.c_int64 if kind == types.int64 else ctypes.c_double) for name, kind in _FIELDS] + [
+        ("element", ctypes.c_int64)
+    ]
+
+
+@cache
+def _version() -> str:
+    """A digest of these kernels' sources: numba's cache looks at one file, and they are spread over several."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+
+
+@cache
+def record(element: Any) -> Any:
+    """The numba type of a pointer to `Arguments` over these elements; its last name keeps old code from use."""
+    fields = [*_FIELDS, ("element", element), (f"version_{_version()}", types.int8)]
+    return types.CPointer(types.Record.make_c_struct(fields))

@@ -1,0 +1,68 @@
+"""One autograd function for every fused loss: its gradient is made on the way forward.
+
+Where the upstream gradient is 1, as it is for `loss.backward()`, backward hands that gradient over. Any other upstream,
+a second backward and `reduction="none"` compute it anew from the logits, rounded once. A backward that is itself
+to be differentiated goes through the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Job(NamedTuple):
+    """A loss with everything but its raw outputs fixed.
+
+    Attributes:
+        compute: (z, gradient wanted, upstream) to (loss, gradient, the rest).
+        reference: z to the same loss in plain torch.
+        eager_gradient: whether the gradient is made in the forward.
+    """
+
+    compute: Callable[[Tensor, bool, Tensor | None], Any]
+    reference: Callable[[Tensor], Tensor]
+    gradient_in_forward: bool
+
+
+class FusedLoss(torch.autograd.Function):
+    """loss(z), and beside it what else the kernel told."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, job: Job) -> Any:  # type: ignore[override]
+        """The loss, and the gradient for an upstream of 1."""
+        result = job.compute(z, job.gradient_in_forward, None)
+        ctx.save_for_backward(z)
+        ctx.job, ctx.gradient = job, result.gradient
+        rest = tuple(result.stats) if getattr(result, "stats", None) is not None else ()
+        ctx.mark_non_differentiable(*rest)
+        return (result.loss, *rest)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> Any:
+        """upstream · ∂loss/∂z."""
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, upstream), None
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is not None and upstream.item() == 1:
+            return gradient, None
+        return ctx.job.compute(ctx.saved_tensors[0], True, upstream).gradient, None
+
+
+def _differentiable(ctx: Any, upstream: Tensor) -> Tensor:
+    """The gradient with a graph of its own."""
+    (z,) = ctx.saved_tensors
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(ctx.job.reference(z), z, upstream, create_graph=True)
+    return gradient
+
+
+def apply(z: Tensor, job: Job) -> tuple[Tensor, ...]:
+    """The loss with its graph where a gradient may be wanted, else without any."""
+    if torch.is_grad_enabled() and z.requires_grad:
+        return FusedLoss.apply(z, job)  # type: ignore[no-any-return]
+    result = job.compute(z, False, None)
+    return (result.loss, *(getattr(result, "stats", None) or ()))

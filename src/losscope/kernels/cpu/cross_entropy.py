@@ -1,0 +1,163 @@
+"""Cross-entropy of tensors: which of the two kernels runs, with which arguments."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from losscope.kernels.cpu import compiled, memory, team
+from losscope.kernels.cpu.arguments import Arguments
+from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
+from losscope.kernels.cpu.categorical import TOGETHER, over_rows
+from losscope.kernels.cpu.lanes import LANES
+from losscope.kernels.cpu.layout import gradient_stride, laid_out, samples_of
+from losscope.kernels.cpu.rows import BLOCK
+from losscope.kernels.options import CategoricalOptions, Stats
+
+CHUNK = 1 << 16  # logits that a thread draws at a time
+FEW = 12  # classes below which 64 samples side by side are faster than a row
+FEW_DENSE = 64  # the same with options that touch every class
+STREAMED = 64 << 20  # bytes of gradient that no cache will hold until it is read
+
+
+class Result(NamedTuple):
+    """ℓ_i or its reduction, the gradient and the statistics where they were asked for."""
+
+    loss: Tensor
+    gradient: Tensor | None
+    stats: Stats | None
+
+
+def real(dtype: torch.dtype) -> torch.dtype:
+    """What elements of this dtype are computed in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def divisor(target: Tensor, weight: Tensor | None, samples: int, options: CategoricalOptions) -> float:
+    """What the sum of ℓ_i is divided by: Σ v_i w_{y_i}, N for soft targets, or the given normalizer."""
+    if options.reduction != "mean":
+        return 1.0
+    if options.normalizer is not None:
+        return float(options.normalizer)
+    if target.is_floating_point():
+        return float(samples)
+    counted = target != options.ignore_index
+    if weight is None:
+        return float(counted.sum())
+    return float(weight.double()[target.where(counted, 0)].where(counted, 0).sum())
+
+
+def compute(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    *,
+    gradient: bool,
+    upstream: Tensor | None = None,
+) -> Result:
+    """The loss and, where wanted, ∂(Σ_i upstream_i ℓ_i)/∂z, or of upstream times the reduced loss."""
+    samples, classes, inner = samples_of(z)
+    x, steps = laid_out(z)
+    soft = target.is_floating_point()
+    t, target_steps = laid_out(target) if soft else (target.contiguous(), None)
+    over = divisor(target, weight, samples, options)
+    per_sample = options.reduction == "none"
+
+    numbers = real(z.dtype)
+    out = _gradient_like(z) if gradient else None
+    loss = torch.empty(samples if per_sample else 0, dtype=numbers)
+    stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers)
+    w = torch.ones(BLOCK, dtype=numbers) if weight is None else weight.to(numbers).contiguous()
+    scale, ups = _upstream(upstream, over, per_sample, numbers)
+
+    arguments = Arguments(
+        z=x.data_ptr(),
+        target=t.data_ptr(),
+        weight=w.data_ptr(),
+        gradient=0 if out is None else out.data_ptr(),
+        loss=loss.data_ptr() if per_sample else 0,
+        upstream=0 if ups is None else ups.data_ptr(),
+        stats=stats.data_ptr() if options.return_stats else 0,
+        samples=samples,
+        classes=classes,
+        inner=inner,
+        z_outer=steps.outer,
+        z_class=steps.classes,
+        z_inner=steps.inner,
+        element_size=z.element_size(),
+        soft=soft,
+        weighted=weight is not None,
+        ignore_index=options.ignore_index,
+        smoothing=options.label_smoothing,
+        gamma=options.focal_gamma,
+        z_loss=options.z_loss,
+        softcap=options.softcap or 0.0,
+        scale=scale,
+        lowest=torch.finfo(numbers).min,
+    )
+    if target_steps is not None:
+        arguments.target_outer, arguments.target_class, arguments.target_inner = target_steps
+    if out is not None:
+        _, (arguments.gradient_outer, arguments.gradient_class, arguments.gradient_inner) = laid_out(out)
+    total = _run(arguments, z.dtype, numbers)
+
+    result = loss.to(z.dtype).view(target.shape if not soft else _sample_shape(z)) if per_sample else total.div_(over)
+    return Result(result.to(z.dtype), out, _stats(stats, target, z, options) if options.return_stats else None)
+
+
+def _run(arguments: Arguments, dtype: torch.dtype, numbers: torch.dtype) -> Tensor:
+    """Choose the kernel, share out the samples; Σ_i ℓ_i in float64."""
+    a = arguments
+    a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
+    adjacent = a.z_class == 1 and (not a.gradient or a.gradient_class == 1)
+    if adjacent and a.classes >= (FEW_DENSE if a.dense else FEW):
+        kernel, together = over_rows, TOGETHER
+        a.scratch_size = 3 * a.classes + a.classes // BLOCK + TOGETHER * (a.classes + 2) + 3 * BLOCK
+        a.streamed = a.gradient and a.samples * a.classes * a.element_size >= STREAMED
+    else:
+        kernel, together = over_blocks, LANES
+        a.scratch_size = (3 * a.classes + PER_LANE) * LANES
+    a.chunk = max(together, CHUNK // a.classes // together * together)
+    chunks = -(-a.samples // a.chunk)
+    threads = team.team_size(chunks)
+
+    counters = torch.zeros(2, dtype=torch.int64)
+    partial = torch.empty(chunks, dtype=torch.float64)
+    scratch = torch.empty(threads * a.scratch_size, dtype=numbers)
+    a.counters, a.partial, a.scratch = counters.data_ptr(), partial.data_ptr(), scratch.data_ptr()
+    team.run(compiled.address(kernel, dtype), ctypes.addressof(a), threads)
+    return partial.sum()
+
+
+def _upstream(
+    upstream: Tensor | None, over: float, per_sample: bool, numbers: torch.dtype
+) -> tuple[float, Tensor | None]:
+    """What all gradients are multiplied by, and what each is; nothing counts where the divisor is 0."""
+    scale = 1.0 / over if over else 0.0
+    if upstream is None:
+        return scale, None
+    if per_sample:
+        return scale, upstream.reshape(-1).to(numbers).contiguous()
+    return scale * float(upstream), None
+
+
+def _gradient_like(z: Tensor) -> Tensor:
+    """Memory for ∂/∂z with the strides torch would give it."""
+    flat = memory.empty((z.numel(),), z.dtype)
+    return flat.as_strided(z.shape, gradient_stride(z))
+
+
+def _sample_shape(z: Tensor) -> Any:
+    return z.shape[:1] + z.shape[2:] if z.ndim > 1 else z.shape[:0]
+
+
+def _stats(stats: Tensor, target: Tensor, z: Tensor, options: CategoricalOptions) -> Stats:
+    shape = _sample_shape(z)
+    correct, entropy, probability, lse = (column.view(shape) for column in stats)
+    is_index = not target.is_floating_point()
+    counted = target != options.ignore_index if is_index else torch.ones(shape, dtype=torch.bool)
+    return Stats(counted, correct != 0, entropy, probability, lse)

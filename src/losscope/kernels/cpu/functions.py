@@ -1,0 +1,177 @@
+"""exp, log, log1p and tanh as polynomials that the compiler turns into vector instructions.
+
+Each is right to about one unit in the last place over the range the losses use. `contract` lets a multiply
+and an add fuse; no other liberty is taken, so NaN and the infinities go through as they should.
+
+Sources: S. L. Moshier, Cephes Mathematical Library (expf, tanhf, tanh); for the rest Taylor's series
+on a range so short that the next term is below the last place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from losscope.kernels.cpu.intrinsics import bits_of_float, float_of_bits
+
+EXACT = {"contract"}  # multiply and add in one rounding, and nothing else
+SUMS = {"contract", "reassoc", "nsz"}  # for sums alone: a vector's lanes are added up in another order
+
+F, D = np.float32, np.float64
+
+_LOG2E, _LOG2E_D = F(1.4426950408889634), D(1.4426950408889634)
+_LN2, _ROUNDING = F(0.6931471805599453), F(1.5 * 2**23)
+_LN2_HIGH, _LN2_LOW = F(0.693359375), F(-2.12194440e-4)  # the product with a small integer is exact
+_LN2_HIGH_D, _LN2_LOW_D = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
+_SMALLEST, _SMALLEST_D = F(-87.3), D(-708.3)  # exp is a normal number above, and 0 below
+
+
+def _exp_float32(x: Any) -> Any:
+    shifted = x * _LOG2E + _ROUNDING  # its lowest bits are the integer n nearest to x / ln 2
+    r = x - (shifted - _ROUNDING) * _LN2
+    p = F(0.0013751356163993478) * r + F(0.008368930779397488)  # least squares on |r| ≤ ½ ln 2
+    p = p * r + F(0.041669536381959915)
+    p = p * r + F(0.166665181517601)
+    p = p * r + F(0.49999988079071045)
+    p = p * r + F(1)
+    p = p * r + F(1)
+    power = float_of_bits(np.int32((bits_of_float(shifted) << 23) + 0x3F800000))
+    return F(0) if x < _SMALLEST else p * power
+
+
+def _exp_float64(x: Any) -> Any:
+    n = np.rint(x * _LOG2E_D)
+    r = x - n * _LN2_HIGH_D
+    r = r - n * _LN2_LOW_D
+    p = D(1 / 6227020800) * r + D(1 / 479001600)
+    p = p * r + D(1 / 39916800)
+    p = p * r + D(1 / 3628800)
+    p = p * r + D(1 / 362880)
+    p = p * r + D(1 / 40320)
+    p = p * r + D(1 / 5040)
+    p = p * r + D(1 / 720)
+    p = p * r + D(1 / 120)
+    p = p * r + D(1 / 24)
+    p = p * r + D(1 / 6)
+    p = p * r + D(1 / 2)
+    p = p * (r * r) + r + D(1)
+    power = float_of_bits(np.int64((np.int64(n) + 1023) << 52))
+    return p * power if x > _SMALLEST_D else (D(0) if x <= _SMALLEST_D else x)
+
+
+def _log_float32(x: Any) -> Any:
+    """Ln x of a positive normal x; -inf at 0, NaN stays."""
+    bits = np.int32(bits_of_float(x) - 0x3F3504F3)  # x = m · 2ⁿ with m in [√½, √2)
+    n = F(np.int32(bits >> 23))
+    t = float_of_bits(np.int32((bits & 0x7FFFFF) + 0x3F3504F3)) - F(1)
+    p = F(7.0376836292e-2) * t + F(-1.1514610310e-1)
+    p = p * t + F(1.1676998740e-1)
+    p = p * t + F(-1.2420140846e-1)
+    p = p * t + F(1.4249322787e-1)
+    p = p * t + F(-1.6668057665e-1)
+    p = p * t + F(2.0000714765e-1)
+    p = p * t + F(-2.4999993993e-1)
+    p = p * t + F(3.3333331174e-1)
+    square = t * t
+    rest = p * t * square + n * _LN2_LOW - F(0.5) * square
+    value = (t + rest) + n * _LN2_HIGH
+    return value if x > F(0) else (F(-np.inf) if x == F(0) else x)
+
+
+def _log1p_float32(x: Any) -> Any:
+    """ln(1+x) for 0 ≤ x ≤ 1, by 2·atanh(x/(2+x))."""
+    s = x / (F(2) + x)
+    q = s * s
+    p = F(2 / 17) * q + F(2 / 15)
+    p = p * q + F(2 / 13)
+    p = p * q + F(2 / 11)
+    p = p * q + F(2 / 9)
+    p = p * q + F(2 / 7)
+    p = p * q + F(2 / 5)
+    p = p * q + F(2 / 3)
+    return p * q * s + F(2) * s
+
+
+def _log1p_float64(x: Any) -> Any:
+    """ln(1+x) for 0 ≤ x ≤ 1, by 2·atanh(x/(2+x))."""
+    s = x / (D(2) + x)
+    q = s * s
+    p = D(2 / 33) * q + D(2 / 31)
+    p = p * q + D(2 / 29)
+    p = p * q + D(2 / 27)
+    p = p * q + D(2 / 25)
+    p = p * q + D(2 / 23)
+    p = p * q + D(2 / 21)
+    p = p * q + D(2 / 19)
+    p = p * q + D(2 / 17)
+    p = p * q + D(2 / 15)
+    p = p * q + D(2 / 13)
+    p = p * q + D(2 / 11)
+    p = p * q + D(2 / 9)
+    p = p * q + D(2 / 7)
+    p = p * q + D(2 / 5)
+    p = p * q + D(2 / 3)
+    return p * q * s + D(2) * s
+
+
+def _tanh_float32(x: Any) -> Any:
+    q = x * x
+    p = F(-5.70498872745e-3) * q + F(2.06390887954e-2)
+    p = p * q + F(-5.37397155531e-2)
+    p = p * q + F(1.33314422036e-1)
+    p = p * q + F(-3.33332819422e-1)
+    near = p * q * x + x
+    e = exp(F(-2) * np.abs(x))
+    far = np.copysign((F(1) - e) / (F(1) + e), x)
+    return near if np.abs(x) < F(0.625) else far
+
+
+def _tanh_float64(x: Any) -> Any:
+    q = x * x
+    p = (D(-9.64399179425052238628e-1) * q + D(-9.92877231001918586564e1)) * q + D(-1.61468768441708447952e3)
+    d = ((q + D(1.12811678491632931402e2)) * q + D(2.23548839060100448583e3)) * q + D(4.84406305325125486048e3)
+    near = x + x * q * (p / d)
+    e = exp(D(-2) * np.abs(x))
+    far = np.copysign((D(1) - e) / (D(1) + e), x)
+    return near if np.abs(x) < D(0.625) else far
+
+
+def _log_float64(x: Any) -> Any:
+    return np.log(x)
+
+
+def exp(x: Any) -> Any:
+    """e^x for x ≤ 0; 0 where it would be below the normal numbers."""
+    raise NotImplementedError("compiled code only")
+
+
+def log(x: Any) -> Any:
+    """Ln x for normal x > 0, and -inf at 0."""
+    raise NotImplementedError("compiled code only")
+
+
+def log1p(x: Any) -> Any:
+    """ln(1+x) for 0 ≤ x ≤ 1."""
+    raise NotImplementedError("compiled code only")
+
+
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    raise NotImplementedError("compiled code only")
+
+
+def _choose(function: Any, single: Any, double: Any) -> None:
+    """Compile `function` as `single` for float32 and as `double` for float64."""
+
+    @overload(function, jit_options={"fastmath": EXACT, "error_model": "numpy"})  # type: ignore[untyped-decorator]
+    def by_type(x: Any) -> Any:
+        return single if x == types.float32 else double
+
+
+_choose(exp, _exp_float32, _exp_float64)
+_choose(log, _log_float32, _log_float64)
+_choose(log1p, _log1p_float32, _log1p_float64)
+_choose(tanh, _tanh_float32, _tanh_float64)

@@ -1,0 +1,45 @@
+"""The loss of one sample from a few sums over its classes, and what its gradient is made of.
+
+With x_h = z_h − m (m the largest logit) and S = Σ_h e^{x_h}, so that lse = m + ln S and s_h = x_h − ln S:
+
+    ℓ = Σ_h a_h (lse − z_h) + λ A lse²,   a_h = w_h q_h,   A = Σ_h a_h
+    ∂ℓ/∂z_h = α ŷ_h − a_h,                α = A (1 + 2 λ lse)
+
+and for the focal loss (Lin et al. 2017), where only the true class counts and u = 1 − ŷ_y:
+
+    ℓ = w_y (u^γ (−s_y) + λ lse²),   ∂ℓ/∂z_h = α ŷ_h − w_y c [h = y]
+    c = u^γ − γ u^{γ−1} ŷ_y s_y,   α = w_y (c + 2 λ lse)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from losscope.kernels.cpu.functions import EXACT
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def of_distribution(mass: Any, surprise: Any, lse: Any, z_loss: Any) -> Any:
+    """(ℓ, α) from A = Σ_h a_h and Σ_h a_h (−s_h)."""
+    return surprise + z_loss * mass * lse * lse, mass * (1 + 2 * z_loss * lse)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def of_focal(w: Any, s: Any, lse: Any, gamma: Any, z_loss: Any) -> Any:
+    """(ℓ, α, c) from w_y and s_y."""
+    p, u = np.exp(s), -np.expm1(s)
+    power = u**gamma
+    c = power - gamma * power / u * p * s if p > 0 and u > 0 else power
+    return w * (power * -s + z_loss * lse * lse), w * (c + 2 * z_loss * lse), c
+
+
+@njit(error_model="numpy")
+def of_index(w: Any, s: Any, lse: Any, gamma: Any, z_loss: Any) -> Any:
+    """(ℓ, α, c) of an index target, c being 1 without the focal loss."""
+    if gamma > 0:
+        return of_focal(w, s, lse, gamma, z_loss)
+    loss, alpha = of_distribution(w, w * -s, lse, z_loss)
+    return loss, alpha, 1.0

@@ -1,0 +1,38 @@
+"""Which tensors the fused kernels take; torch's own operators serve the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from losscope.kernels.options import CategoricalOptions
+from losscope.kernels.readable import readable
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def nothing_watches() -> bool:
+    """No transform or mode that has to see the operators: forward-mode AD, tracing, a dispatch mode."""
+    return (
+        forward_ad._current_level < 0 and not torch._C._len_torch_dispatch_stack() and not torch._C._get_tracing_state()
+    )
+
+
+def is_constant(x: Tensor | None) -> bool:
+    """A tensor whose values can be read and whose gradient nobody wants."""
+    return x is None or (readable(x) and not (x.requires_grad and torch.is_grad_enabled()))
+
+
+def fits(z: Tensor, *constants: Tensor | None) -> bool:
+    """Raw outputs that a kernel can read and write, beside tensors that need no gradient."""
+    return (
+        readable(z) and z.dtype in DTYPES and z.numel() > 0 and all(map(is_constant, constants)) and nothing_watches()
+    )
+
+
+def categorical(z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions) -> bool:
+    """Whether cross-entropy of these is for the fused kernel."""
+    normalizer = options.normalizer if isinstance(options.normalizer, Tensor) else None
+    same = not target.is_floating_point() or target.dtype == z.dtype
+    return same and fits(z, target, weight, normalizer)
