@@ -57,6 +57,13 @@ def test_loss_accuracy_and_top_k_are_scikit_learns():
     assert r.confidence == pytest.approx(p.max(1).mean(), rel=1e-12)
 
 
+def test_equal_outputs_are_ranked_in_the_order_of_their_classes():
+    z = torch.tensor([[1.0, 1.0, 1.0, 0.0]]).expand(3, 4)
+    r = summarize("cross_entropy", z, torch.tensor([0, 1, 2]), top_k=(1, 2, 3, 9))
+    assert r.top_k == {1: 1 / 3, 2: 2 / 3, 3: 1}
+    assert r.accuracy == 1 / 3
+
+
 def test_class_measures_are_scikit_learns():
     z, y = classifier(classes=5)
     z[:, 3] -= 50  # a class that is never decided for
