@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
 from losscope.errors import InputError
@@ -47,7 +48,8 @@ def use(kernel: str) -> Iterator[None]:
 
 
 def _kernel() -> Kernel:
-    return _forced.get() or eager
+    # torch.compile cannot read a context variable; the graph it makes is the fast one there.
+    return eager if torch.compiler.is_compiling() else _forced.get() or eager
 
 
 def sigmoid(z: Tensor) -> Tensor:
