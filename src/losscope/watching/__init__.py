@@ -4,7 +4,7 @@ The package is not called ``watch`` because the function is.
 """
 
 from losscope.watching.functions import WatchFunctions
+from losscope.watching.hook import Watch, unwatch, watch
 from losscope.watching.telling import FindingWarning
-from losscope.watching.watch import Watch, unwatch, watch
 
 __all__ = ["FindingWarning", "Watch", "WatchFunctions", "unwatch", "watch"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from losscope.watching.watch import Watch
+from losscope.watching.hook import Watch
 
 _LOSSES: dict[Callable[..., Tensor], Callable[[Mapping[str, Any]], nn.Module]] = {
     F.cross_entropy: lambda a: nn.CrossEntropyLoss(

@@ -48,7 +48,7 @@ class Watch:
         self.rules = [rule.name for rule in chosen(select, ignore)]
         self.every, self.start = every, step
         self.calls = self.training_calls = 0
-        self.looked = False
+        self.looked = self._looking = False
         self.teller = Teller(on_finding)
         self.accumulation = Accumulation()
         self._origin: tuple[weakref.ref[Tensor], int] | None = None
@@ -79,6 +79,8 @@ class Watch:
             given: the divisor of the mean was.
             failed: the call raised.
         """
+        if self._looking:  # a rule tries the loss out
+            return
         self.calls += 1
         self.training_calls += training
         due = self.due(self.calls)
@@ -92,6 +94,7 @@ class Watch:
         history = self._history(given) if training else None
         # A window on accumulation has just the counts to look at.
         rules = self.rules if whole else [rule for rule in self.rules if rule == _UNEQUAL]
+        self._looking = True
         try:
             step = self._step(z) if training else None
             findings = lint(z, y, loss=loss, select=rules, step=step, history=history).findings
@@ -100,6 +103,8 @@ class Watch:
         except Exception as error:  # a check must not end a training run
             self.teller.failed(error, self.calls)
             return
+        finally:
+            self._looking = False
         self.teller.tell(findings, self.calls)
 
     def _step(self, z: Tensor) -> int | None:
