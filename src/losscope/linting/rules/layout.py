@@ -15,7 +15,6 @@ from losscope.linting.rule import CATEGORICAL, Rule, rule
 from losscope.linting.statistics import pick, z_score
 
 _ENOUGH = 64
-_SURE = 5.0
 _GAIN = 0.05
 
 
@@ -50,33 +49,45 @@ def _both_readings(c: Context) -> tuple[float, float] | None:
     if tuple(z.shape[:-1]) != tuple(y.shape) or not z.is_floating_point():
         return None
     some = _some(z)
-    z, y = z[some].float(), y[some].long()
-    h = z.shape[-1]
-    counted = ((y != c.ignore_index) & (y >= 0) & (y < h)).flatten()
-    index = y.flatten().where(counted, 0)
-    here, last = (-pick(x.reshape(-1, h).log_softmax(1), index)[counted] for x in (z.movedim(1, -1), z))
-    if not _knows(last, here, index[counted], h):
+    z, y = z[some].float(), y[some].long().flatten()
+    counted = (y != c.ignore_index) & (y >= 0) & (y < z.shape[-1])
+    here, last = (x.reshape(-1, z.shape[-1]).log_softmax(1)[counted] for x in (z.movedim(1, -1), z))
+    return _only_second_knows((here, y[counted]), (last, y[counted]))
+
+
+Pairs = tuple[Tensor, Tensor]
+"""Log-probabilities (n, H) and the indices (n,) they are paired with."""
+
+
+def _only_second_knows(first: Pairs, second: Pairs) -> tuple[float, float] | None:
+    """The mean losses, where the first pairing knows nothing of the labels and the second surely does.
+
+    Knowing is to be better than with labels that are independent of the outputs, Σ_h f_h (−s_ih), and no worse than
+    the frequencies alone, −ln f_y. An untrained model may be better than independent by luck, but hardly than the
+    frequencies; a half-trained one is far better than independent and about as good as they are.
+    """
+    s, y = second
+    if len(y) < _ENOUGH or not bool(s.isfinite().all()) or not bool(first[0].isfinite().all()):
         return None
-    return float(here.mean()), float(last.mean())
+    (own, own_gain, chance), (loss, gain, _) = _measured(*first), _measured(*second)
+    if own.mean() < chance.mean() or own_gain.mean() > 0.2 * gain.mean():
+        return None
+    beaten = chance - loss
+    beats = float(beaten.mean()) > _GAIN and z_score(beaten) > 5
+    rivals = float(beaten.mean()) > -0.15 and float(gain.mean()) > 0.5 and z_score(gain) > 8
+    return (float(own.mean()), float(loss.mean())) if beats or rivals else None
+
+
+def _measured(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """ℓ_i; how much it is below that of independent labels; and the loss of the frequencies alone."""
+    f = torch.bincount(y, minlength=s.shape[1]).double() / len(y)
+    loss = -pick(s, y).double()
+    return loss, -(s.double() @ f) - loss, -f[y].log()
 
 
 def _some(z: Tensor) -> slice:
     """The first samples, as many as are read."""
     return slice(max(1, LIMIT // max(1, math.prod(z.shape[1:]))))
-
-
-def _knows(better: Tensor, worse: Tensor, index: Tensor, h: int) -> bool:
-    """One reading knows nothing of the labels, the other surely does.
-
-    Knowing is to beat −ln f_y, the loss of the labels' own frequencies, sample by sample; outputs that are independent
-    of the labels cannot, on average (Gibbs' inequality).
-    """
-    if better.numel() < _ENOUGH or not bool(better.isfinite().all() & worse.isfinite().all()):
-        return False
-    frequencies = torch.bincount(index, minlength=h).double() / index.numel()
-    chance = -frequencies[index].log()
-    gain = chance - better.double()
-    return float(worse.mean()) >= float(chance.mean()) and float(gain.mean()) > _GAIN and z_score(gain) > _SURE
 
 
 @rule("shifted-labels", WARNING, CATEGORICAL, presumes=True)
@@ -88,15 +99,16 @@ def shifted_labels(rule: Rule, c: Context) -> Iterator[Finding]:
     s, y, counted = found
     inner = slice(1, -1)
     keep = counted[:, inner] & counted[:, :-2] & counted[:, 2:]
-    losses = {k: _losses(s[..., inner], y.roll(-k, 1)[:, inner], keep) for k in (-1, 0, 1)}
-    best = min((-1, 1), key=lambda k: float(losses[k].mean()) if losses[k].numel() else torch.inf)
-    target = y.roll(-best, 1)[:, inner]
-    if not _knows(losses[best], losses[0], target[keep], s.shape[1]) or _copies(s[..., inner], target, keep):
+    rows = s.movedim(1, 2)[:, inner][keep]
+    index = {k: y.roll(-k, 1)[:, inner][keep] for k in (-1, 0, 1)}
+    best = min((-1, 1), key=lambda k: float(-pick(rows, index[k]).mean()))
+    losses = _only_second_knows((rows, index[0]), (rows, index[best]))
+    if losses is None or _copies(rows, index[best]):
         return
-    own, shifted = float(losses[0].mean()), float(losses[best].mean())
+    own, shifted = losses
     yield rule.found(
         f"the labels seem to be shifted by one: output t fits label t{best:+d}",
-        f"over {losses[0].numel():,} positions the loss is {own:.4g} nats against their own label and {shifted:.4g}"
+        f"over {len(rows):,} positions the loss is {own:.4g} nats against their own label and {shifted:.4g}"
         f" against the {'next' if best > 0 else 'previous'} one",
         "loss(z[:, :, :-1], y[:, 1:])  # once, in the model or here"
         if best > 0
@@ -104,7 +116,7 @@ def shifted_labels(rule: Rule, c: Context) -> Iterator[Finding]:
         loss_at_0=own,
         loss_at_shift=shifted,
         shift=best,
-        positions=losses[0].numel(),
+        positions=len(rows),
     )
 
 
@@ -129,12 +141,7 @@ def _sequences(c: Context) -> tuple[Tensor, Tensor, Tensor] | None:
     return s, y.long().where(counted, 0), counted
 
 
-def _losses(s: Tensor, y: Tensor, keep: Tensor) -> Tensor:
-    return -s.gather(1, y.unsqueeze(1)).squeeze(1)[keep]
-
-
-def _copies(s: Tensor, y: Tensor, keep: Tensor) -> bool:
+def _copies(s: Tensor, y: Tensor) -> bool:
     """Right nearly always and yet unsure: an untrained model with tied embeddings, which repeats its input."""
     top = s.max(1)
-    right = float((top.indices == y)[keep].float().mean())
-    return right > 0.3 + float(top.values.exp()[keep].mean())
+    return float((top.indices == y).double().mean()) > 0.3 + float(top.values.exp().double().mean())

@@ -16,6 +16,7 @@ from losscope.linting.statistics import binomial_tail, divergence, pick, softplu
 from losscope.linting.tolerance import roundoff
 
 MINIMUM = 8
+_LATE = 50
 
 
 # ------------------------------------------------------------------------------------------------ initial-loss
@@ -136,7 +137,8 @@ def majority_collapse(rule: Rule, c: Context) -> Iterator[Finding]:
     if c.step == 0 or r is None or int(r.usable.sum()) < 16 or bool(r.z[r.usable].isinf().any()):
         return
     problems = list(_problems(c, r))
-    found = [_collapsed(s, y) for s, y in problems]
+    late = c.step is not None and c.step >= _LATE
+    found = [_collapsed(s, y, late) for s, y in problems]
     reasons = [reason for reason in found if reason]
     if not problems or len(reasons) < len(problems):
         return
@@ -162,7 +164,7 @@ def _problems(c: Context, r: Reading) -> Iterator[tuple[Tensor, Tensor]]:
             yield torch.stack((torch.zeros_like(z[:, h]), z[:, h]), 1).log_softmax(1), m[:, h].long()
 
 
-def _collapsed(s: Tensor, y: Tensor) -> str:
+def _collapsed(s: Tensor, y: Tensor, late: bool) -> str:
     """Why this problem has collapsed; nothing where it has not, or where that cannot be known."""
     n, h = s.shape
     decisions = torch.bincount(s.argmax(1), minlength=h)
@@ -175,7 +177,9 @@ def _collapsed(s: Tensor, y: Tensor) -> str:
     wrong = n - int((y == answer).sum())
     text = f"all of {n:,} decisions are class {answer}, which {share:.1%} of the targets are"
     sure = 0.95 if share == float(f.max()) else 0.99
-    if given >= sure and share <= given - 0.1 and binomial_tail(wrong, n, 1 - given) < 1e-5:
+    much = given >= sure and share <= given - 0.1
+    much |= late and share <= given - 0.2 and z_score(pick(s - mean.log(), y)) < 2
+    if much and binomial_tail(wrong, n, 1 - given) < 1e-5:
         return f"{text}; it is given a probability of {given:.3g}"
     like_frequencies = abs(given - share) <= 0.03 and n >= 64 and wrong >= 10
     unlike_untrained = share >= max(0.75, 2 / h) and divergence(f, torch.full_like(f, 1 / h)) >= 0.1
