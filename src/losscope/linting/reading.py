@@ -15,7 +15,7 @@ from torch import Tensor
 
 from losscope.targets import class_dim
 
-LIMIT = 1 << 22
+LIMIT = 1 << 20
 """The most outputs that are read."""
 LOW = -1e3
 """A value that stands for −inf as a mask is below this."""

@@ -15,7 +15,7 @@ from losscope.linting.rule import Rule, rule
 from losscope.linting.statistics import entropy, pick
 from losscope.losses import CrossEntropyLoss
 
-_ROWS, _OUTPUTS = 10_000, 1 << 21
+_ROWS, _OUTPUTS = 10_000, 1 << 20
 _SURE = 30
 _SEVERE = 0.075
 

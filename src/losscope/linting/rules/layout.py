@@ -70,7 +70,7 @@ def _only_second_knows(first: Pairs, second: Pairs) -> tuple[float, float] | Non
     if len(y) < _ENOUGH or not bool(s.isfinite().all()) or not bool(first[0].isfinite().all()):
         return None
     (own, own_gain, chance), (loss, gain, _) = _measured(*first), _measured(*second)
-    if own.mean() < chance.mean() or own_gain.mean() > 0.2 * gain.mean():
+    if own.mean() < chance.mean() or own_gain.mean() > 0.5 * gain.mean():
         return None
     beaten = chance - loss
     beats = float(beaten.mean()) > _GAIN and z_score(beaten) > 5

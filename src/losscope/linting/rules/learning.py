@@ -179,7 +179,7 @@ def _collapsed(s: Tensor, y: Tensor, late: bool) -> str:
     sure = 0.95 if share == float(f.max()) else 0.99
     much = given >= sure and share <= given - 0.1
     much |= late and share <= given - 0.2 and z_score(pick(s - mean.log(), y)) < 2
-    if much and binomial_tail(wrong, n, 1 - given) < 1e-5:
+    if much and binomial_tail(wrong, n, 1 - given) < (1e-3 if late else 1e-5):
         return f"{text}; it is given a probability of {given:.3g}"
     like_frequencies = abs(given - share) <= 0.03 and n >= 64 and wrong >= 10
     unlike_untrained = share >= max(0.75, 2 / h) and divergence(f, torch.full_like(f, 1 / h)) >= 0.1
@@ -199,5 +199,4 @@ def _knows_nothing(s: Tensor, y: Tensor, mean: Tensor) -> bool:
     expected = (p * gain).sum(1)
     variance = (p * gain.square()).sum(1) - expected.square()
     claimed = float(expected.sum()) / max(float(variance.sum()), 1e-300) ** 0.5
-    each = float(expected.mean())
-    return (each <= 1e-3 or claimed >= 5) and each <= 0.02 and z_score(pick(gain, y)) < 2
+    return (float(expected.mean()) <= 1e-3 or claimed >= 5) and z_score(pick(gain, y)) < 2
