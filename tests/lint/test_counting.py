@@ -84,6 +84,14 @@ def test_padding_counted_in_flat_targets():
     assert not found(flat, y.flatten()[torch.randperm(y.numel())], "cross_entropy", "padding-counted")
 
 
+def test_padding_counted_beside_ignored_positions():
+    """As a causal language model's loss makes them: shifted, the last target of each sequence ignored, flat."""
+    z, y = sequences(40)
+    y[:, -1] = -100
+    assert found(z, y, "cross_entropy", "padding-counted")
+    assert found(z.movedim(1, -1).reshape(-1, 50), y.flatten(), "cross_entropy", "padding-counted")
+
+
 def test_a_majority_is_no_padding():
     g = generator()
     z = torch.randn(40, 5, 30, generator=g)

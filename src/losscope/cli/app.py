@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from losscope.cli import explain, plan, report
+from losscope.cli import explain, lint, plan, report
 from losscope.cli.terminal import errors
 from losscope.errors import InputError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
+app.command("lint")(lint.lint)
 app.command("plan")(plan.plan)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,7 @@ from losscope.linting.rule import ALL, CATEGORICAL, Rule, rule
 from losscope.linting.statistics import pick, unique
 
 _UNEQUAL = 1.1
+_BREAK = torch.iinfo(torch.int64).min
 
 
 @rule("nothing-counts", ERROR)
@@ -132,15 +134,16 @@ def _loss_at(r: Reading | None, pad: int) -> str:
 def _padding(c: Context) -> tuple[int, float, str] | None:
     """The id, its share, and how it lies; None where nothing says padding."""
     y = c.y
-    if y.is_floating_point() or y.dtype == torch.bool or y.numel() < 64 or bool(c.is_ignored(y).any()):
+    ignored = c.is_ignored(y)
+    if y.is_floating_point() or y.dtype == torch.bool or int((~ignored).sum()) < 64:
         return None
     if c.z.ndim not in (2, 3) or y.ndim != c.z.ndim - 1:
         return None
-    values, counts = torch.unique(y, return_counts=True)
-    pad, share = int(values[counts.argmax()]), float(counts.max()) / y.numel()
+    values, counts = torch.unique(y[~ignored], return_counts=True)
+    pad, share = int(values[counts.argmax()]), float(counts.max() / counts.sum())
     if share < 0.15 or len(values) < 4 or _weightless(c, pad):
         return None
-    how = _at_the_ends(y, pad) if y.ndim == 2 else _in_runs(y, pad)
+    how = _at_the_ends(y, pad, ignored) if y.ndim == 2 else _in_runs(y, pad, ignored)
     return None if how is None else (pad, share, how)
 
 
@@ -149,14 +152,17 @@ def _weightless(c: Context, pad: int) -> bool:
     return w is not None and 0 <= pad < w.numel() and float(w.flatten()[pad]) == 0
 
 
-def _at_the_ends(y: Tensor, pad: int) -> str | None:
-    """In every sequence all of its positions are one run at the end, or at the start, of different lengths."""
+def _at_the_ends(y: Tensor, pad: int, ignored: Tensor) -> str | None:
+    """In every sequence all of its positions are one run at the end, or at the start, of different lengths.
+
+    Ignored positions may stand in the run.
+    """
     is_pad = y == pad
-    total = is_pad.sum(1)
-    at_end = is_pad.flip(1).long().cumprod(1).sum(1)
-    at_start = is_pad.long().cumprod(1).sum(1)
+    total, content = is_pad.sum(1), y[~is_pad & ~ignored]
+    empty = (is_pad | ignored).long()
+    at_start = (empty.cumprod(1) * is_pad).sum(1)
+    at_end = (empty.flip(1).cumprod(1) * is_pad.flip(1)).sum(1)
     for run, where in ((at_end, "end"), (at_start, "start")):
-        content = y[~is_pad]
         if bool((run == total).all()) and _varied(run, y.shape[1]) and len(unique(content)) >= 3:
             return f"stands only at the {where} of the {len(y):,} sequences, {int(run.min())} to {int(run.max())} times"
     return None
@@ -167,17 +173,19 @@ def _varied(runs: Tensor, length: int) -> bool:
     return int((runs >= 2).sum()) >= 4 and len(unique(runs)) >= 3 and int(runs.min()) < length
 
 
-def _in_runs(y: Tensor, pad: int) -> str | None:
+def _in_runs(y: Tensor, pad: int, ignored: Tensor) -> str | None:
     """In a flat target its runs are far longer than chance gives, while those of the others are not.
 
-    Of independent targets a run of an id of share f is 1/(1 − f) long.
+    Of independent targets a run of an id of share f is 1/(1 − f) long, and the mean of R of them is as much again with
+    a standard error of 1/√R of it.
     """
-    values, lengths = torch.unique_consecutive(y, return_counts=True)
-    runs, others = lengths[values == pad].double(), lengths[values != pad].double()
-    share = float(runs.sum()) / y.numel()
+    values, lengths = torch.unique_consecutive(y.where(~ignored, _BREAK), return_counts=True)
+    runs, others = lengths[values == pad].double(), lengths[(values != pad) & (values != _BREAK)].double()
+    share = float(runs.sum() / (runs.sum() + others.sum()))
     if len(runs) < 5 or len(others) < 64 or len(unique(runs)) < 3:
         return None
-    if float(runs.mean()) < 3 / (1 - share) or float(others.mean()) > 1.5:
+    longer = float(runs.mean()) * (1 - share)
+    if longer < max(2, 1 + 6 / math.sqrt(len(runs))) or float(others.mean()) > 1.5:
         return None
     return f"comes in {len(runs):,} runs of {float(runs.mean()):.3g} on average (others: {float(others.mean()):.3g})"
 

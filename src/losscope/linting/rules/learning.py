@@ -176,7 +176,7 @@ def _collapsed(s: Tensor, y: Tensor, late: bool) -> str:
     share, given = float(f[answer]), float(mean[answer])
     wrong = n - int((y == answer).sum())
     text = f"all of {n:,} decisions are class {answer}, which {share:.1%} of the targets are"
-    sure = 0.95 if share == float(f.max()) else 0.99
+    sure = 0.97 if share == float(f.max()) else 0.99
     much = given >= sure and share <= given - 0.1
     much |= late and share <= given - 0.2 and z_score(pick(s - mean.log(), y)) < 2
     if much and binomial_tail(wrong, n, 1 - given) < (1e-3 if late else 1e-5):
