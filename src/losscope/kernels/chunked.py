@@ -20,12 +20,15 @@ from losscope.kernels import reference
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.readable import readable
 
-Rows = Callable[[Tensor, Tensor, Tensor | None, CategoricalOptions], Tensor | tuple[Tensor, Stats]]
+Loss = Callable[[Tensor, Tensor, Tensor | None, CategoricalOptions], Tensor | tuple[Tensor, Stats]]
 
 CHUNK_BYTES = 12 * 2**20
 """What the logits of one chunk may take; their gradient takes as much again."""
 FEWEST_ROWS = 64
 """With fewer, reading the weight takes longer than multiplying by it: 16 bytes against 6 operations a row."""
+
+CLASSES_AT_ONCE = 1024
+"""A product of few rows packs its other factor: in such blocks that stays in a core's cache."""
 
 
 class Layer(NamedTuple):
@@ -42,6 +45,25 @@ class Gradients(NamedTuple):
     x: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+
+
+class Chunk(NamedTuple):
+    """ℓ_i of some rows, what else was measured, and ∂(Σ upstream_i ℓ_i)/∂z, which may lie in z's own memory."""
+
+    loss: Tensor
+    stats: Stats | None
+    dz: Tensor | None
+
+
+Rows = Callable[[Tensor, Tensor, Tensor | None, CategoricalOptions, Tensor | None], Chunk]
+"""(z, target, weight, options, upstream) to a chunk; without an upstream there is no gradient to make."""
+
+
+class Memory(NamedTuple):
+    """A chunk of logits in the layer's dtype, and in the one that losses are computed in: the same where they agree."""
+
+    narrow: Tensor
+    wide: Tensor
 
 
 class Sweep(NamedTuple):
@@ -94,35 +116,59 @@ def sweep(
     """One walk over the rows; ``upstream`` is the gradient of what follows with respect to each ℓ_i."""
     each = options._replace(reduction="none", normalizer=None)
     upstream = upstream.expand(target.select(1, 0).shape if target.is_floating_point() else target.shape)
-    gradients = _zeros(layer, wanted)
-    losses, stats = [], []
+    gradients, memory = _zeros(layer, wanted), _memory(layer)
+    chunks = []
     for part in _parts(layer):
-        z = reference.upcast(reference.linear_logits(layer.x[part], layer.weight, layer.bias))
-        loss, seen, dz = _chunk(z, target[part], weight, each, rows, upstream[part] if any(wanted) else None)
-        losses.append(loss)
-        stats.append(seen)
-        if dz is not None:
-            _spend(dz, layer, part, gradients)
+        z = _logits(layer, part, memory)
+        chunk = rows(z, target[part], weight, each, upstream[part] if any(wanted) else None)
+        if chunk.dz is not None:
+            _spend(chunk.dz, layer, part, memory, gradients)
+        chunks.append(chunk._replace(dz=None))
+    losses, stats, _ = zip(*chunks, strict=True)
     measured = Stats(*map(torch.cat, zip(*stats, strict=True))) if options.return_stats else None
     return Sweep(torch.cat(losses), measured, _rounded(gradients, layer))
 
 
-def _chunk(
-    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, rows: Rows, upstream: Tensor | None
-) -> tuple[Tensor, Stats | None, Tensor | None]:
-    """ℓ of these logits, their statistics, and their gradient where there is an upstream one."""
-    with torch.set_grad_enabled(upstream is not None):
-        result = rows(z.requires_grad_(upstream is not None), target, weight, options)
+def _memory(layer: Layer) -> Memory:
+    """One chunk, used again by each: what an allocator gives and takes in such sizes leaves holes that add up."""
+    rows = min(rows_of_a_chunk(_row_bytes(layer.weight)), layer.x.shape[0])
+    narrow = layer.x.new_empty(rows, *layer.weight.shape[:-1])
+    return Memory(narrow, narrow if reference.upcast(layer.x).dtype == layer.x.dtype else narrow.float())
+
+
+def _logits(layer: Layer, part: slice, memory: Memory) -> Tensor:
+    """The logits of these rows, in the dtype that losses are computed in."""
+    x, w = layer.x[part], layer.weight.flatten(0, -2)
+    z = memory.narrow[: x.shape[0]]
+    for some, into in zip(w.split(CLASSES_AT_ONCE), z.flatten(1).split(CLASSES_AT_ONCE, 1), strict=True):
+        torch.mm(x, some.T, out=into)
+    if layer.bias is not None:
+        z.add_(layer.bias)
+    return z if memory.wide is memory.narrow else memory.wide[: x.shape[0]].copy_(z)
+
+
+def by_autograd(loss_of: Loss) -> Rows:
+    """The rows of a loss that torch differentiates."""
+
+    def rows(
+        z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
+    ) -> Chunk:
+        z = z.detach().requires_grad_(upstream is not None)
+        with torch.set_grad_enabled(upstream is not None):
+            result = loss_of(z, target, weight, options)
         loss, stats = result if isinstance(result, tuple) else (result, None)
-    if upstream is None:
-        return loss, stats, None
-    (dz,) = torch.autograd.grad(loss, z, upstream.to(loss.dtype))
-    return loss.detach(), stats, dz
+        if upstream is None:
+            return Chunk(loss, stats, None)
+        (dz,) = torch.autograd.grad(loss, z, upstream.to(loss.dtype))
+        return Chunk(loss.detach(), stats, dz)
+
+    return rows
 
 
-def _spend(dz: Tensor, layer: Layer, part: slice, into: Gradients) -> None:
+def _spend(dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradients) -> None:
     """The chain rule of a linear layer: dx = dz W, dW += dzᵀ x, db += Σ dz."""
-    flat, w, x = dz.flatten(1).to(layer.x.dtype), layer.weight.flatten(0, -2), layer.x[part]
+    w, x = layer.weight.flatten(0, -2), layer.x[part]
+    flat = (dz if dz.dtype == x.dtype else memory.narrow[: len(x)].copy_(dz)).flatten(1)
     if into.x is not None:
         torch.mm(flat, w, out=into.x[part])
     if into.weight is not None:
@@ -181,7 +227,9 @@ class _Linear(torch.autograd.Function):
         held, ctx.gradients = ctx.gradients, None
         if held is None:
             return *sweep(layer, target, weight, ctx.options, ctx.rows, grad * upstream, ctx.wanted).gradients, *rest
-        return *(None if g is None else g.mul_(grad) for g in held), *rest
+        if grad.item() != 1:
+            held = Gradients(*(None if g is None else g.mul_(grad) for g in held))
+        return *held, *rest
 
 
 def _differentiable(

@@ -59,7 +59,7 @@ def linear_cross_entropy(
     """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
     if chunked.serves(x, linear_weight, target, weight):
         layer = chunked.Layer(x, linear_weight, linear_bias)
-        return chunked.linear_cross_entropy(layer, target, weight, options, cross_entropy)
+        return chunked.linear_cross_entropy(layer, target, weight, options, chunked.by_autograd(cross_entropy))
     z = reference.autocast(linear_logits(x, linear_weight, linear_bias))
     return cross_entropy(z, target, weight, options)
 

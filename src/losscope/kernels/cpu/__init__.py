@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from losscope.kernels import eager, reference
-from losscope.kernels.cpu import autograd, serves
+from losscope.kernels import chunked, eager, reference
+from losscope.kernels.cpu import autograd, serves, values
 from losscope.kernels.cpu import cross_entropy as fused
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import CategoricalOptions, Stats
 
 sigmoid = eager.sigmoid
 log_sigmoid = eager.log_sigmoid
@@ -20,10 +20,6 @@ log_softmax = eager.log_softmax
 logsumexp = eager.logsumexp
 nll_loss = eager.nll_loss
 binary_cross_entropy = eager.binary_cross_entropy
-mse_loss = eager.mse_loss
-mean_squared_log_error = eager.mean_squared_log_error
-linear_cross_entropy = eager.linear_cross_entropy
-binary_cross_entropy_with_logits = eager.binary_cross_entropy_with_logits
 
 
 def cross_entropy(
@@ -42,3 +38,61 @@ def cross_entropy(
     )
     loss, *stats = autograd.apply(z, job)
     return (loss, Stats(*stats)) if options.return_stats else loss
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    linear_bias: Tensor | None,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+) -> Tensor | tuple[Tensor, Stats]:
+    """A chunk of the logits at a time, each one turned into its gradient where it lies."""
+    if not chunked.serves(x, linear_weight, target, weight):
+        z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
+        return cross_entropy(z, target, weight, options)
+    layer = chunked.Layer(x, linear_weight, linear_bias)
+    return chunked.linear_cross_entropy(layer, target, weight, options, _rows)
+
+
+def _rows(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
+) -> chunked.Chunk:
+    """A chunk of logits, whose memory the gradient takes."""
+    target = target.to(z.dtype) if target.is_floating_point() else target
+    result = fused.compute(z, target, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
+    return chunked.Chunk(result.loss, result.stats, result.gradient)
+
+
+def binary_cross_entropy_with_logits(
+    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+) -> Tensor:
+    """Loss and gradient in one walk over the logits."""
+    if not serves.elementwise(z, target, weight, pos_weight):
+        return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+    job = autograd.Job(
+        lambda z, gradient, upstream: values.binary_cross_entropy_with_logits(
+            z, target, weight, pos_weight, options, gradient=gradient, upstream=upstream
+        ),
+        lambda z: reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options),
+        gradient_in_forward=options.reduction != "none",
+    )
+    return autograd.apply(z, job)[0]
+
+
+def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Loss and gradient in one walk over the values."""
+    if not serves.elementwise(z, target, weight):
+        return eager.mse_loss(z, target, weight, reduction)
+    job = autograd.Job(
+        lambda z, gradient, upstream: values.mse_loss(z, target, weight, reduction, gradient=gradient, upstream=upstream),
+        lambda z: reference.mse_loss(z, target, weight, reduction),
+        gradient_in_forward=reduction != "none",
+    )
+    return autograd.apply(z, job)[0]
+
+
+def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """The squared error of the logarithm."""
+    return mse_loss(z, target.log(), weight, reduction)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from losscope.kernels.cpu import compiled, memory, team
-from losscope.kernels.cpu.arguments import Arguments
+from losscope.kernels.cpu.arguments import Categorical
 from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
 from losscope.kernels.cpu.categorical import TOGETHER, over_rows
 from losscope.kernels.cpu.lanes import LANES
@@ -58,8 +58,12 @@ def compute(
     *,
     gradient: bool,
     upstream: Tensor | None = None,
+    into: Tensor | None = None,
 ) -> Result:
-    """The loss and, where wanted, ∂(Σ_i upstream_i ℓ_i)/∂z, or of upstream times the reduced loss."""
+    """The loss and, where wanted, ∂(Σ_i upstream_i ℓ_i)/∂z, or of upstream times the reduced loss.
+
+    The gradient is written ``into`` memory of z's layout, which may be z itself: a row is read before it is written.
+    """
     samples, classes, inner = samples_of(z)
     x, steps = laid_out(z)
     soft = target.is_floating_point()
@@ -68,13 +72,13 @@ def compute(
     per_sample = options.reduction == "none"
 
     numbers = real(z.dtype)
-    out = _gradient_like(z) if gradient else None
+    out = (_gradient_like(z) if into is None else into) if gradient else None
     loss = torch.empty(samples if per_sample else 0, dtype=numbers)
     stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers)
     w = torch.ones(BLOCK, dtype=numbers) if weight is None else weight.to(numbers).contiguous()
     scale, ups = _upstream(upstream, over, per_sample, numbers)
 
-    arguments = Arguments(
+    arguments = Categorical(
         z=x.data_ptr(),
         target=t.data_ptr(),
         weight=w.data_ptr(),
@@ -109,7 +113,7 @@ def compute(
     return Result(result.to(z.dtype), out, _stats(stats, target, z, options) if options.return_stats else None)
 
 
-def _run(arguments: Arguments, dtype: torch.dtype, numbers: torch.dtype) -> Tensor:
+def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> Tensor:
     """Choose the kernel, share out the samples; Σ_i ℓ_i in float64."""
     a = arguments
     a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
@@ -129,7 +133,7 @@ def _run(arguments: Arguments, dtype: torch.dtype, numbers: torch.dtype) -> Tens
     partial = torch.empty(chunks, dtype=torch.float64)
     scratch = torch.empty(threads * a.scratch_size, dtype=numbers)
     a.counters, a.partial, a.scratch = counters.data_ptr(), partial.data_ptr(), scratch.data_ptr()
-    team.run(compiled.address(kernel, dtype), ctypes.addressof(a), threads)
+    team.run(compiled.address(kernel, Categorical, dtype), ctypes.addressof(a), threads)
     return partial.sum()
 
 
