@@ -123,18 +123,13 @@ def shifted_labels(rule: Rule, c: Context) -> Iterator[Finding]:
 def _sequences(c: Context) -> tuple[Tensor, Tensor, Tensor] | None:
     """Log-probabilities (n, H, L), indices and what counts (n, L); rows (N, H) in order are one sequence."""
     z, y = c.z, c.y
-    if (
-        z.ndim not in (2, 3)
-        or not z.is_floating_point()
-        or y.is_floating_point()
-        or tuple(y.shape) != expected_shape(z)
-    ):
+    fits = z.ndim in (2, 3) and tuple(y.shape) == expected_shape(z)
+    if not fits or not z.is_floating_point() or y.is_floating_point() or z.shape[1] < 2:
         return None
+    z, y = z[_some(z)], y[_some(z)]
     if z.ndim == 2:
-        z, y = z[: LIMIT // z.shape[1]].T.unsqueeze(0), y[: LIMIT // z.shape[1]].unsqueeze(0)
-    else:
-        z, y = z[_some(z)], y[_some(z)]
-    if z.shape[1] < 2 or z.shape[2] < 8 or y.numel() < _ENOUGH:
+        z, y = z.T.unsqueeze(0), y.unsqueeze(0)
+    if z.shape[2] < 8 or y.numel() < _ENOUGH:
         return None
     counted = (y != c.ignore_index) & (y >= 0) & (y < z.shape[1])
     s = (z if z.dtype == torch.float64 else z.float()).log_softmax(1)

@@ -182,7 +182,7 @@ def _collapsed(s: Tensor, y: Tensor, late: bool) -> str:
     if much and binomial_tail(wrong, n, 1 - given) < (1e-3 if late else 1e-5):
         return f"{text}; it is given a probability of {given:.3g}"
     like_frequencies = abs(given - share) <= 0.03 and n >= 64 and wrong >= 10
-    unlike_untrained = share >= max(0.75, 2 / h) and divergence(f, torch.full_like(f, 1 / h)) >= 0.1
+    unlike_untrained = share >= 0.75 and divergence(f, torch.full_like(f, 1 / h)) >= 0.1
     if like_frequencies and unlike_untrained and _knows_nothing(s, y, mean):
         return (
             f"{text}; its mean probability is {given:.3g}, and the outputs tell the samples apart no better than chance"

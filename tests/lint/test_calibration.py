@@ -1,0 +1,75 @@
+"""Suspicions about confidence and labels: found where they are true, and silent on calibrated models."""
+
+import pytest
+import torch
+from tests.lint.samples import DTYPES, alarms, classes, found, generator, labels, untrained
+
+import losscope as ls
+from losscope import lint
+
+every = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+@every
+@pytest.mark.parametrize("n", [200, 3000])
+def test_overconfident(n, dtype):
+    z, y = classes(n, strength=2)
+    sharp = (4 * z).to(dtype)
+    finding = next(f for f in lint(sharp, y, loss="cross_entropy") if f.rule == "overconfident")
+    assert finding.severity == "warning"
+    assert finding.evidence["temperature"] == pytest.approx(4, rel=0.2)
+    assert not found(z.to(dtype), y, "cross_entropy", "overconfident")
+    assert not found((z / 4).to(dtype), y, "cross_entropy", "overconfident")
+
+
+@every
+def test_overconfident_labels(dtype):
+    z, m = labels(1000, strength=2)
+    assert found((5 * z).to(dtype), m.to(dtype), "bce_with_logits", "overconfident")
+    assert not found(z.to(dtype), m.to(dtype), "bce_with_logits", "overconfident")
+
+
+def test_too_few_samples_and_changed_meanings_say_nothing():
+    z, y = classes(1000, strength=2)
+    assert not found(4 * z[:90], y[:90], "cross_entropy", "overconfident")
+    for loss in (ls.CrossEntropyLoss(torch.arange(1.0, 11)), ls.CrossEntropyLoss(focal_gamma=2)):
+        assert not found(4 * z, y, loss, "overconfident")
+
+
+def test_outputs_that_know_nothing_have_no_confidence_to_be_wrong():
+    z, y = untrained(1000, 10, sigma=1.0)
+    assert not found(z, y, "cross_entropy", "overconfident")
+
+
+def test_a_slight_overconfidence_is_worth_knowing_only():
+    z, y = classes(3000, strength=2)
+    result = lint(1.5 * z, y, loss="cross_entropy")
+    assert result.rules == ("overconfident",)
+    assert result.ok
+
+
+def noisy(n=1000, share=0.1, strength=8.0, seed=0):
+    z, y = classes(n, strength=strength, seed=seed)
+    wrong = torch.rand(n, generator=generator(seed + 1)) < share
+    return z, y.where(~wrong, torch.randint(10, (n,), generator=generator(seed + 2)))
+
+
+@every
+def test_label_noise(dtype):
+    z, y = noisy()
+    result = lint(z.to(dtype), y, loss="cross_entropy", held_out=True, select=["label-noise"])
+    assert result.rules == ("label-noise",)
+    assert result.findings[0].evidence["rate"] == pytest.approx(0.1, abs=0.04)
+
+
+def test_label_noise_is_asked_for_by_name_and_of_held_out_samples():
+    z, y = noisy()
+    assert not found(z, y, "cross_entropy", "label-noise", held_out=True)
+    assert not found(z, y, "cross_entropy", "label-noise", select=["label-noise"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("sharper", [0.5, 1, 3])
+def test_no_label_noise_without_noise(sharper, seed):
+    z, y = classes(1000, seed=seed)
+    assert alarms(sharper * z, y, "cross_entropy", held_out=True, select=["label-noise"]) == []
