@@ -140,8 +140,9 @@ def _logits(layer: Layer, part: slice, memory: Memory) -> Tensor:
     """The logits of these rows, in the dtype that losses are computed in."""
     x, w = layer.x[part], layer.weight.flatten(0, -2)
     z = memory.narrow[: x.shape[0]]
-    for some, into in zip(w.split(CLASSES_AT_ONCE), z.flatten(1).split(CLASSES_AT_ONCE, 1), strict=True):
-        torch.mm(x, some.T, out=into)
+    for first in range(0, len(w), CLASSES_AT_ONCE):
+        some = slice(first, first + CLASSES_AT_ONCE)
+        torch.mm(x, w[some].T, out=z.flatten(1)[:, some])
     if layer.bias is not None:
         z.add_(layer.bias)
     return z if memory.wide is memory.narrow else memory.wide[: x.shape[0]].copy_(z)
