@@ -38,3 +38,8 @@ def test_a_finding_links_its_page():
     for name in RULES:
         link = Finding(name, Severity.INFO, "", "", "").docs
         assert (PAGES.parents[1] / link).exists()
+
+
+def test_the_overview_lists_every_rule():
+    text = (PAGES.parent / "lint.md").read_text()
+    assert all(f"(rules/{name}.md)" in text for name in RULES)

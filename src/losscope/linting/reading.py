@@ -63,10 +63,11 @@ class Reading:
 
     @cached_property
     def masked(self) -> Tensor:
-        """(n, H) −inf, or one very low value that is there more than once and stands for it."""
+        """(n, H) −inf, or one very low value that stands for it: there more than once, or far below all others."""
         low = self.z.masked_fill(self.z.isneginf(), 0).amin()
         constant = self.z == low
-        return self.z.isneginf() | (constant & (low <= LOW) & (constant.sum() > 1))
+        others = self.z.masked_fill(self.z.isneginf() | constant, 0).amin()
+        return self.z.isneginf() | (constant & (low <= LOW) & ((constant.sum() > 1) | (others > low / 2)))
 
     @cached_property
     def log_probability(self) -> Tensor:

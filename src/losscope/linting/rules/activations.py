@@ -272,10 +272,13 @@ def decision_not_output(rule: Rule, c: Context) -> Iterator[Finding]:
     what = _decisions(c)
     if what is None:
         return
+    right = _saturated_and_right(c)
     yield rule.found(
         "the outputs are decisions, not raw outputs: there is no gradient through them",
-        f"{what}: the derivative of a decision is 0 everywhere",
+        f"{what}: the derivative of a decision is 0 everywhere"
+        + ("; or a sigmoid so sure, and right, that it is rounded to these" if right else ""),
         "pass what the decision was made from: loss(z, y), and decide outside with loss.decode(z)",
+        INFO if right else None,
         outputs=c.z.numel(),
     )
 
@@ -290,8 +293,6 @@ def _decisions(c: Context) -> str | None:
         return None
     if not c.categorical:
         binary = low == 0 and high == 1
-        if binary and c.likelihood == "binary_cross_entropy" and _saturated_and_right(c):
-            return None
         return "every output is 0 or 1" if binary else _whole(c) if c.likelihood == "value" or c.z.ndim == 1 else None
     if c.z.shape == c.y.shape and not c.y.is_floating_point():
         return _whole(c)
@@ -300,9 +301,8 @@ def _decisions(c: Context) -> str | None:
 
 
 def _saturated_and_right(c: Context) -> bool:
-    """In float16 few sigmoids of an overtrained model may all be 0 or 1; where they are right nothing is lost."""
-    few = c.z.dtype == torch.float16 and c.z.numel() < 64
-    return few and c.z.shape == c.y.shape and bool((c.z == c.y).all())
+    """Sigmoids so sure that they are rounded to 0 or 1 look the same; where they are all right nothing is lost."""
+    return c.likelihood == "binary_cross_entropy" and c.z.shape == c.y.shape and bool((c.z == c.y).all())
 
 
 def _whole(c: Context) -> str:

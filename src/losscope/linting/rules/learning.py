@@ -191,12 +191,13 @@ def _collapsed(s: Tensor, y: Tensor, late: bool) -> str:
 
 
 def _knows_nothing(s: Tensor, y: Tensor, mean: Tensor) -> bool:
-    """The outputs beat their own mean by less than 2 standard errors, where they claim nothing or five times that.
+    """The outputs do not beat their own mean by 2 standard errors; and they claim nothing, or what they do not keep.
 
     What they claim is the gain ln ŷ_iy − ln ȳ_y with y drawn from ŷ_i: its expectation and its variance are known.
     """
     gain, p = s - mean.log(), s.exp()
     expected = (p * gain).sum(1)
-    variance = (p * gain.square()).sum(1) - expected.square()
-    claimed = float(expected.sum()) / max(float(variance.sum()), 1e-300) ** 0.5
-    return (float(expected.mean()) <= 1e-3 or claimed >= 5) and z_score(pick(gain, y)) < 2
+    variance = float(((p * gain.square()).sum(1) - expected.square()).sum())
+    kept = pick(gain, y)
+    short = float((expected - kept).sum()) / max(variance, 1e-300) ** 0.5
+    return (float(expected.mean()) <= 1e-3 or short >= 4) and z_score(kept) < 2
