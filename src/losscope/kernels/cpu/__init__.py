@@ -11,7 +11,7 @@ from torch import Tensor
 from losscope.kernels import chunked, eager, reference
 from losscope.kernels.cpu import autograd, serves, values
 from losscope.kernels.cpu import cross_entropy as fused
-from losscope.kernels.options import CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
 sigmoid = eager.sigmoid
 log_sigmoid = eager.log_sigmoid

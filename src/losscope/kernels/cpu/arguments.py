@@ -67,15 +67,44 @@ _NUMBERS = (
     "lowest",  # the smallest finite number: m starts there, because −inf − (−inf) is NaN
 )
 
-_FIELDS = [(name, types.int64) for name in _ADDRESSES + _SIZES] + [(name, types.float64) for name in _NUMBERS]
 
 
-class Arguments(ctypes.Structure):
-    """What a categorical kernel is told; a field left out is 0."""
+def _fields(integers: tuple[str, ...], numbers: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """The fields of a `ctypes` structure, `element` last."""
+    whole, real = ctypes.c_int64, ctypes.c_double
+    return [(name, whole) for name in integers] + [(name, real) for name in numbers] + [("element", whole)]
 
-    _fields_ = [(name, ctypes.c_int64 if kind == types.int64 else ctypes.c_double) for name, kind in _FIELDS] + [
-        ("element", ctypes.c_int64)
-    ]
+
+class Categorical(ctypes.Structure):
+    """What a kernel of cross-entropy is told; a field left out is 0."""
+
+    _fields_ = _fields(_ADDRESSES + _SIZES, _NUMBERS)
+
+
+class Elementwise(ctypes.Structure):
+    """What a kernel of single values is told: binary labels, or regression. A field left out is 0."""
+
+    _fields_ = _fields(
+        (
+            "counters",  # int64[2]: the next chunk, the next thread's number
+            "z",
+            "target",
+            "weight",  # one number per value, or a block of them
+            "pos_weight",  # the same
+            "upstream",  # the same
+            "gradient",  # ∂/∂z, or 0 when none is wanted
+            "loss",  # one per value, or 0 when only the sum is wanted
+            "partial",  # float64: the sum over each block
+            "values",
+            "block",  # values that a thread draws at a time
+            "each_weight",  # 1 where there is a weight for every value, 0 where each block has the same
+            "each_pos_weight",
+            "each_upstream",
+            "plain",  # no weight of any kind, no focal loss, nothing ignored, one sum
+            "ignoring",
+        ),
+        ("smoothing", "gamma", "ignore_index", "scale"),
+    )
 
 
 @cache
@@ -86,7 +115,9 @@ def _version() -> str:
 
 
 @cache
-def record(element: Any) -> Any:
-    """The numba type of a pointer to `Arguments` over these elements; its last name keeps old code from use."""
-    fields = [*_FIELDS, ("element", element), (f"version_{_version()}", types.int8)]
+def record(structure: type[ctypes.Structure], element: Any) -> Any:
+    """The numba type of a pointer to the structure over these elements; its last name keeps old code from use."""
+    kinds = {ctypes.c_int64: types.int64, ctypes.c_double: types.float64}
+    fields = [(name, kinds[kind]) for name, kind, *_ in structure._fields_[:-1]]
+    fields += [("element", element), (f"version_{_version()}", types.int8)]
     return types.CPointer(types.Record.make_c_struct(fields))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from losscope.kernels.cpu import values
 from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.readable import readable
 
@@ -36,3 +37,9 @@ def categorical(z: Tensor, target: Tensor, weight: Tensor | None, options: Categ
     normalizer = options.normalizer if isinstance(options.normalizer, Tensor) else None
     same = not target.is_floating_point() or target.dtype == z.dtype
     return same and fits(z, target, weight, normalizer)
+
+
+def elementwise(z: Tensor, target: Tensor, *weights: Tensor | None) -> bool:
+    """Whether a loss of these values is for the fused kernel: in one piece, of one dtype, weights easy to index."""
+    same = target.dtype == z.dtype and target.shape == z.shape and z.is_contiguous() and target.is_contiguous()
+    return same and fits(z, target, *weights) and all(values.repeats(w, z) for w in weights)

@@ -1,0 +1,108 @@
+"""Losses of single values, over tensors: broadcast weights, reductions, and the call of the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from losscope.kernels.cpu import compiled, memory, team
+from losscope.kernels.cpu.arguments import Elementwise
+from losscope.kernels.cpu.cross_entropy import Result, real
+from losscope.kernels.cpu.elementwise import over_labels, over_squares
+from losscope.kernels.options import BinaryOptions
+
+BLOCK = 4096  # values that a thread draws at a time, rounded up to whole rows where a weight is per column
+
+
+def repeats(weight: Tensor | None, z: Tensor) -> bool:
+    """Whether a weight is one number, one per column, or one per value: what the kernels can index."""
+    return weight is None or weight.numel() == 1 or weight.shape in (z.shape, z.shape[-1:])
+
+
+def binary_cross_entropy_with_logits(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    options: BinaryOptions,
+    *,
+    gradient: bool,
+    upstream: Tensor | None = None,
+) -> Result:
+    """The loss and, where wanted, its gradient times upstream."""
+    ignored = options.ignore_index
+    counted = z.numel() if ignored is None else int((target != ignored).sum())
+    arguments = Elementwise(
+        smoothing=options.label_smoothing,
+        gamma=options.focal_gamma,
+        ignore_index=0.0 if ignored is None else ignored,
+        ignoring=ignored is not None,
+        plain=weight is None and pos_weight is None and not options.focal_gamma and ignored is None,
+    )
+    arguments.plain = arguments.plain and options.reduction != "none"
+    over = float(counted) if options.reduction == "mean" else 1.0
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    return _compute(over_labels, arguments, z, target, weights, options.reduction, over, gradient, upstream)
+
+
+def mse_loss(
+    z: Tensor, target: Tensor, weight: Tensor | None, reduction: str, *, gradient: bool, upstream: Tensor | None = None
+) -> Result:
+    """The loss and, where wanted, its gradient times upstream."""
+    over = 1.0
+    if reduction == "mean":
+        over = float(z.numel()) if weight is None else float(weight.double().sum())
+    return _compute(over_squares, Elementwise(), z, target, {"weight": weight}, reduction, over, gradient, upstream)
+
+
+def _compute(
+    kernel: Callable[[Any], None],
+    a: Elementwise,
+    z: Tensor,
+    target: Tensor,
+    weights: dict[str, Tensor | None],
+    reduction: str,
+    over: float,
+    gradient: bool,
+    upstream: Tensor | None,
+) -> Result:
+    numbers, per_value = real(z.dtype), reduction == "none"
+    columns = z.shape[-1] if z.ndim and any(w is not None and w.numel() > 1 for w in weights.values()) else 1
+    a.block, a.values = columns * ceil(BLOCK / columns), z.numel()
+    chunks = ceil(a.values / a.block)
+
+    out = memory.empty(tuple(z.shape), z.dtype) if gradient else None
+    loss = torch.empty(z.shape if per_value else 0, dtype=numbers)
+    counters, partial = torch.zeros(2, dtype=torch.int64), torch.empty(chunks, dtype=torch.float64)
+    ups = upstream if per_value else None
+    a.scale = (1.0 / over if over else 0.0) * (1.0 if upstream is None or per_value else float(upstream))
+    used = [_spread(a, name, w, z, numbers) for name, w in ({"weight": None} | weights | {"upstream": ups}).items()]
+
+    a.z, a.target, a.counters, a.partial = z.data_ptr(), target.data_ptr(), counters.data_ptr(), partial.data_ptr()
+    a.gradient = 0 if out is None else out.data_ptr()
+    a.loss = loss.data_ptr() if per_value else 0
+    threads = team.team_size(chunks)
+    team.run(compiled.address(kernel, Elementwise, z.dtype), ctypes.addressof(a), threads)
+    del used
+    total = loss if per_value else partial.sum().div_(over)
+    return Result(total.to(z.dtype), out, None)
+
+
+def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers: torch.dtype) -> Tensor | None:
+    """A number for every value of a block, or of all; the tensor that holds them."""
+    if a.plain:
+        return None
+    if weight is None or weight.numel() == 1:
+        held = torch.full((a.block,), 1.0 if weight is None else float(weight), dtype=numbers)
+    elif weight.shape == z.shape:
+        held = weight.to(numbers).contiguous()
+        setattr(a, f"each_{name}", 1)
+    else:
+        held = weight.to(numbers).repeat(a.block // weight.numel())
+    setattr(a, name, held.data_ptr())
+    return held
