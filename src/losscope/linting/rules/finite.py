@@ -170,8 +170,8 @@ def saturated_output(rule: Rule, c: Context) -> Iterator[Finding]:
     if hits == 0:
         return
     # A float32 sigmoid is 1 from z = 17 on, a bfloat16 one from z = 6 on: there a few are no sign.
-    share = 0.05 if c.dtype in (torch.float16, torch.bfloat16) else 0.005
-    rare = hits < 2 or hits < share * labels
+    share = 0.05 if c.dtype in (torch.float16, torch.bfloat16) else 0.01
+    rare = hits < 3 or hits < share * labels
     yield rule.found(
         "probabilities that are exactly 0 or 1, and wrong: no gradient is left to correct them",
         f"{hits:,} of {labels:,} probabilities are exactly 0 or 1 where the target says otherwise{r.part}: BCELoss"
