@@ -286,10 +286,8 @@ def decision_not_output(rule: Rule, c: Context) -> Iterator[Finding]:
 def _decisions(c: Context) -> str | None:
     if not c.z.is_floating_point():
         return f"they are of dtype {str(c.z.dtype).removeprefix('torch.')}, as argmax and comparisons give"
-    if not bool(c.z.isfinite().all()) or not integral(c.z):
-        return None
     low, high = c.extremes
-    if low < 0 or low == high:
+    if not 0 <= low < high < torch.inf or not integral(c.z):
         return None
     if not c.categorical:
         binary = low == 0 and high == 1

@@ -30,17 +30,17 @@ def overconfident(rule: Rule, c: Context) -> Iterator[Finding]:
     if found is None:
         return
     z, y = found
-    if not _surer_than_right(z, y):
+    n, chance = len(z), entropy(torch.bincount(y, minlength=z.shape[1]).double() / len(z))
+    if not _worth_measuring(z, y, chance):
         return
     from losscope.summary import CategoricalSummary, summarize
 
     summary = summarize(CrossEntropyLoss(), z, y)
     assert isinstance(summary, CategoricalSummary)
-    scaled, calibration, n = summary.temperature, summary.calibration, len(z)
+    scaled, calibration = summary.temperature, summary.calibration
     if scaled is None:
         return
     loss, t = scaled.nll_before, scaled.temperature
-    chance = entropy(torch.bincount(y, minlength=z.shape[1]).double() / n)
     knows = 2 * n * (chance - scaled.nll) > _SURE
     if t < 1.2 or calibration.null.p_value > 0 or not knows or 2 * n * (loss - scaled.nll) < _SURE:
         return
@@ -63,10 +63,14 @@ def overconfident(rule: Rule, c: Context) -> Iterator[Finding]:
     )
 
 
-def _surer_than_right(z: Tensor, y: Tensor) -> bool:
-    """The mean confidence is above the accuracy: a look before the whole measurement."""
+def _worth_measuring(z: Tensor, y: Tensor, chance: float) -> bool:
+    """A look before the whole measurement: surer than right, and some temperature fits far better and beats chance."""
     top = z.softmax(1).max(1)
-    return float(top.values.mean()) - float((top.indices == y).double().mean()) > 0.01
+    if float(top.values.mean()) - float((top.indices == y).double().mean()) <= 0.01:
+        return False
+    losses = [float(-pick((z / t).log_softmax(1), y).mean()) for t in (1.0, 1.4, 2.0, 3.0, 5.0, 8.0)]
+    margin = _SURE / (2 * len(z)) * 0.8  # the grid is coarse
+    return min(losses[1:]) < min(chance, losses[0]) - margin
 
 
 def _problem(c: Context) -> tuple[Tensor, Tensor] | None:
