@@ -3,6 +3,7 @@
 #   make test     lint, types, tests and the examples in the docstrings
 #   make bench    side by side with the peers
 #   make docs     the site, into build/site
+#   make figures  the pictures of the README
 #   make clean    removes what these made
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
 
-.PHONY: report test bench docs clean browser
+.PHONY: report test bench docs clean browser figures
 .DELETE_ON_ERROR:
 
 report: $(VENV)/.installed
@@ -32,8 +33,12 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "The site is $(CURDIR)/build/site/index.html"
 
+# The README's pictures, drawn by the same code as the report.
+figures: $(VENV)/.installed-dev browser
+	$(BIN)/python tools/pictures.py
+
 clean:
-	rm -rf $(VENV) build dist report.html .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist report.html report.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(BIN)/python:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from axe_core_python.sync_playwright import Axe
 
 import losscope as ls
 from losscope.reporting import InMemory, build
@@ -83,6 +84,14 @@ def test_the_page_opens_with_nothing_wrong_and_nothing_cut_off(opened, made, wid
         ).map(e => e.outerHTML.slice(0, 80))"""
     )
     assert outside == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+def test_axe_finds_nothing_that_shuts_anybody_out(opened, made, width, scheme):
+    page = opened(made[0], width, scheme)
+    found = Axe().run(page)["violations"]
+    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
 
 
 @pytest.mark.browser

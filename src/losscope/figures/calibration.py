@@ -199,7 +199,7 @@ class TemperatureDisplay(Display):
             x="temperature T in softmax(z/T)",
             y="mean ℓ (nats)",
             height=400,
-            margin={"l": 64, "r": 64, "t": 48, "b": 56},
+            margin={"l": 64, "r": 64, "t": 76, "b": 56},
             yaxis2={
                 "overlaying": "y",
                 "side": "right",

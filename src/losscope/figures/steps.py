@@ -80,7 +80,7 @@ def steps_of_sample(z: Tensor, y: int, *, class_names: Sequence[str] | None = No
     grid = {"gridcolor": "rgba(128,134,142,0.28)", "zeroline": True, "zerolinecolor": GREY, "automargin": True}
     result.update_yaxes(grid)
     result.update_xaxes(tickvals=np.arange(len(shown)), ticktext=[text(n, 10) for n in names], showgrid=False)
-    result.update_layout(bargap=0.25, margin_t=76)
+    result.update_layout(bargap=0.25, margin_t=96)
     return result
 
 

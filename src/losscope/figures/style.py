@@ -57,7 +57,15 @@ def figure(
     """
     result = go.Figure()
     result.update_layout(
-        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 16}},
+        title={
+            "text": title,
+            "x": 0,
+            "xref": "paper",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 12},
+            "font": {"size": 16},
+        },
         meta={"description": description, "table": numbers},
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
@@ -65,7 +73,7 @@ def figure(
         font={"family": FONT, "size": 13, "color": GREY},
         colorway=PALETTE,
         height=height,
-        margin={"l": 64, "r": 16, "t": 48, "b": 56},
+        margin={"l": 64, "r": 16, "t": 76, "b": 56},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
         hoverlabel={"font": {"family": FONT, "size": 13}, "namelength": -1},
         bargap=0,
@@ -76,11 +84,13 @@ def figure(
         "linecolor": FAINT,
         "ticks": "",
         "automargin": True,
-        "title": {"standoff": 8, "font": {"size": 13}},
+        "title": {"standoff": 8},
     }
     result.update_xaxes(axis, title_text=x)
     result.update_yaxes(axis, title_text=y)
     result.update_layout(layout)
+    result.update_xaxes(title_font_size=13)
+    result.update_yaxes(title_font_size=13)
     return result
 
 

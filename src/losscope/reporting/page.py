@@ -23,7 +23,7 @@ from losscope.summary import SummaryResult
 from losscope.summary.result import WorstSample
 
 MOST_ROWS = 200
-TITLE_HEIGHT = 36  # of a figure's own title, in pixels: the page has it as a heading
+TITLE_HEIGHT = 56  # of a figure's own title, in pixels: the page has it as a heading
 
 
 class Drawn(NamedTuple):
