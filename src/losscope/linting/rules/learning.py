@@ -91,16 +91,10 @@ def _logits(c: Context, r: Reading) -> tuple[Tensor, Tensor]:
 @rule("constant-output", WARNING, presumes=True)
 def constant_output(rule: Rule, c: Context) -> Iterator[Finding]:
     """Every sample gets the same answer, though the targets differ: the inputs do not reach the outputs."""
-    r = c.reading
-    if c.step == 0 or r is None or (c.categorical and c.num_classes == 1) or not _targets_vary(r):
+    r, s = c.reading, _constant(c)
+    if r is None or s is None or c.step == 0 or not _targets_vary(r):
         return
-    s = (r.log_probability if c.categorical else r.z)[r.usable]
-    if len(s) < MINIMUM or bool((s.isneginf() != s[0].isneginf()).any()):
-        return
-    s = s[:, ~s[0].isneginf()]
-    spread, size = float((s.amax(0) - s.amin(0)).max()), float(s.abs().max())
-    if spread > 4 * min(roundoff(c.dtype), roundoff(torch.float32)) * (1 + size):
-        return
+    spread = float((s.amax(0) - s.amin(0)).max())
     blank = c.step is None and _blank(c, s)
     yield rule.found(
         "every sample gets the same output",
@@ -111,6 +105,19 @@ def constant_output(rule: Rule, c: Context) -> Iterator[Finding]:
         samples=len(s),
         spread=spread,
     )
+
+
+def _constant(c: Context) -> Tensor | None:
+    """The (log-)outputs (n, H) of at least 8 samples, where they are all the same; None elsewhere."""
+    r = c.reading
+    if r is None or (c.categorical and c.num_classes == 1):
+        return None
+    s = (r.log_probability if c.categorical else r.z)[r.usable]
+    if len(s) < MINIMUM or bool((s.isneginf() != s[0].isneginf()).any()):
+        return None
+    s = s[:, ~s[0].isneginf()]
+    allowed = 4 * min(roundoff(c.dtype), roundoff(torch.float32)) * (1 + float(s.abs().max()))
+    return s if float((s.amax(0) - s.amin(0)).max()) <= allowed else None
 
 
 def _targets_vary(r: Reading) -> bool:
@@ -136,6 +143,8 @@ def majority_collapse(rule: Rule, c: Context) -> Iterator[Finding]:
     r = c.reading
     if c.step == 0 or r is None or int(r.usable.sum()) < 16 or bool(r.z[r.usable].isinf().any()):
         return
+    if _constant(c) is not None:
+        return  # told as such
     problems = list(_problems(c, r))
     late = c.step is not None and c.step >= _LATE
     found = [_collapsed(s, y, late) for s, y in problems]
