@@ -1,20 +1,19 @@
 """Runs broken in one way each; the rule of that name must be found."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
+from tests.zoo import data, models
+from tests.zoo.case import DTYPES, SIZES, Case, part, parts
+from tests.zoo.models import Outputs, Trained
 from torch import Tensor, nn
 
 import losscope as ls
 from losscope.linting import History
-from tests.zoo import data, models
-from tests.zoo.case import DTYPES, SIZES, Case, parts
-from tests.zoo.models import Outputs, Trained
 
 Maker = Callable[[], Iterator[Case]]
 MISTAKES: dict[str, Maker] = {}
-LARGE = (32, None)
-"""For what only many samples can tell."""
 
 
 def breaks(rule: str) -> Callable[[Maker], Maker]:
@@ -23,7 +22,7 @@ def breaks(rule: str) -> Callable[[Maker], Maker]:
     def register(make: Maker) -> Maker:
         def named() -> Iterator[Case]:
             for c in make():
-                yield Case(c.name, c.z, c.y, c.loss, c.options, rule)
+                yield replace(c, rule=rule)
 
         MISTAKES[rule] = named
         return make
@@ -60,8 +59,7 @@ def in_each_dtype(outputs: Iterator[Outputs], sizes: tuple[int | None, ...] = SI
 def softmax_in_the_model() -> Iterator[Case]:
     every = (*models.CLASSIFIERS, models.imbalanced, models.vocabulary, models.pixels, models.letters)
     for p in in_each_dtype(outputs_of(*every, stages=("untrained", "half", "well", "over"))):
-        if p.z.float().softmax(1).amax() < 0.999 or "vocabulary" in p.name:
-            yield Case(f"{p.name}, softmax", p.z.softmax(1), p.y, nn.CrossEntropyLoss())
+        yield Case(f"{p.name}, softmax", p.z.softmax(1), p.y, nn.CrossEntropyLoss())
     for p in in_each_dtype(outputs_of(models.iris, models.digits)):
         wide = Outputs(p.name, p.z.float().softmax(1).to(p.z.dtype).float(), p.y)
         yield Case(f"{p.name}, softmax, kept as float32", wide.z, p.y, ls.CrossEntropyLoss())
@@ -88,7 +86,8 @@ def log_softmax_in_the_model() -> Iterator[Case]:
 @breaks("sigmoid-before-bce-with-logits")
 def sigmoid_in_the_model() -> Iterator[Case]:
     for p in in_each_dtype(outputs_of(models.labels, models.cancer_binary, stages=("half", "well", "over"))):
-        yield Case(f"{p.name}, sigmoid", p.z.sigmoid(), p.y.to(p.z.dtype), nn.BCEWithLogitsLoss())
+        hard = "a single output of so few samples" if p.z.numel() < 32 else ""
+        yield Case(f"{p.name}, sigmoid", p.z.sigmoid(), p.y.to(p.z.dtype), nn.BCEWithLogitsLoss(), hard=hard)
     for p in in_each_dtype(outputs_of(models.digits, stages=("half", "well"))):
         m = ls.one_hot(p.y, 10, dtype=p.z.dtype)
         yield Case(f"{p.name}, one-hot labels, sigmoid", p.z.sigmoid(), m, ls.BCEWithLogitsLoss())
@@ -131,9 +130,10 @@ def decisions() -> Iterator[Case]:
         yield Case(f"{p.name}, one-hot argmax", hot, p.y, nn.CrossEntropyLoss())
         yield Case(f"{p.name}, argmax", p.z.argmax(1).to(kind), p.y, nn.CrossEntropyLoss())
     for p in in_each_dtype(outputs_of(models.labels, models.cancer_binary, stages=("half", "well"))):
-        m = p.y.to(p.z.dtype)
-        yield Case(f"{p.name}, z > 0", (p.z > 0).to(p.z.dtype), m, nn.BCEWithLogitsLoss())
-        yield Case(f"{p.name}, z > 0, BCE", (p.z > 0).to(p.z.dtype), m, nn.BCELoss())
+        d, m = (p.z > 0).to(p.z.dtype), p.y.to(p.z.dtype)
+        yield Case(f"{p.name}, z > 0", d, m, nn.BCEWithLogitsLoss())
+        hard = "saturated probabilities that are all right look alike" if bool((d == m).all()) else ""
+        yield Case(f"{p.name}, z > 0, BCE", d, m, nn.BCELoss(), hard=hard)
 
 
 # ------------------------------------------------------------------------------------------------ targets
@@ -144,7 +144,8 @@ def classes_last() -> Iterator[Case]:
     for p in in_each_dtype(outputs_of(models.letters, models.pixels, models.spelling), (8, 32, None)):
         ignore = nn.CrossEntropyLoss(ignore_index=0) if "spelling" in p.name else nn.CrossEntropyLoss()
         if p.z.shape[1] != p.z.shape[2] or "untrained" not in p.name:  # untrained, both readings are as good
-            yield Case(f"{p.name}, classes last", p.z.movedim(1, -1), p.y, ignore)
+            hard = "half trained, and few positions" if "half" in p.name and p.y.numel() < 500 else ""
+            yield Case(f"{p.name}, classes last", p.z.movedim(1, -1), p.y, ignore, hard=hard)
 
 
 @breaks("target-out-of-range")
@@ -190,9 +191,14 @@ def not_a_distribution() -> Iterator[Case]:
         hot = ls.one_hot(p.y, p.z.shape[1])
         mixed = 0.7 * hot + 0.3 * hot.roll(1, 0)
         unlike = (torch.arange(1, len(hot) + 1) / len(hot)).unsqueeze(1)
-        for name, q in (("smoothed upwards", hot + 0.1), ("a class left out", mixed[:, 1:]), ("weighed", unlike * mixed)):
+        for name, q in (
+            ("smoothed upwards", hot + 0.1),
+            ("a class left out", mixed[:, 1:]),
+            ("weighed", unlike * mixed),
+        ):
             z = p.z[:, 1:] if q.shape[1] < p.z.shape[1] else p.z
-            yield Case(f"{p.name}, {name}", z, q.to(z.dtype), nn.CrossEntropyLoss())
+            if not torch.allclose(q.sum(1), torch.ones(len(q))):  # the class left out is in no small part
+                yield Case(f"{p.name}, {name}", z, q.to(z.dtype), nn.CrossEntropyLoss())
 
 
 @breaks("target-outside-unit-interval")
@@ -268,9 +274,7 @@ def weighted_means() -> Iterator[Case]:
 def unequal_counts() -> Iterator[Case]:
     for p in in_each_dtype(outputs_of(models.spelling)):
         history = History((float((p.y != 0).sum()), 900.0, 350.0))
-        yield Case(
-            f"{p.name}, unequal", p.z, p.y, nn.CrossEntropyLoss(ignore_index=0), {"history": history, "step": 3}
-        )
+        yield Case(f"{p.name}, unequal", p.z, p.y, nn.CrossEntropyLoss(ignore_index=0), {"history": history, "step": 3})
 
 
 @breaks("class-imbalance")
@@ -349,12 +353,25 @@ def dead_layer() -> Iterator[Case]:
 
 @breaks("majority-collapse")
 def one_answer() -> Iterator[Case]:
-    """Outputs that vary, yet always decide for one class."""
-    for p in in_each_dtype(outputs_of(*models.CLASSIFIERS, stages=("half", "well")), LARGE):
-        noise = torch.randn(p.z.shape, generator=torch.Generator().manual_seed(7))
-        counts = torch.bincount(p.y, minlength=p.z.shape[1]).float()
-        z = 0.1 * noise + 2 * nn.functional.one_hot(counts.argmax(), p.z.shape[1])
-        yield Case(f"{p.name}, one answer", z.to(p.z.dtype), p.y, nn.CrossEntropyLoss(), {"step": 500})
+    """Inputs of another scale than those trained on; and labels that the inputs say nothing of."""
+    for name, inputs, classes in (("iris", 4, 3), ("wine", 13, 3), ("breast_cancer", 30, 2), ("digits", 64, 10)):
+        x, y = data.table(name)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            model = models.perceptron(inputs, classes)
+            with torch.enable_grad():
+                models.fit(name, model, x, y, steps=(10, 20, 200))
+            for n in SIZES[2:]:
+                p = part(Outputs(f"{name}, inputs shifted by 20", model(x + 20), y), n)
+                for dtype in DTYPES:
+                    yield Case(p.name, p.z.to(dtype), p.y, nn.CrossEntropyLoss(), {"step": 500})
+    x, y = data.table("digits")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = x[torch.randperm(len(x))]
+        shuffled = models.fit("is it a 7, inputs shuffled", models.perceptron(64, 2), x, (y == 7).long(), rate=1e-3)
+    for p in in_each_dtype(iter([shuffled.held_out["well"]]), (None,)):
+        yield Case(p.name, p.z, p.y, nn.CrossEntropyLoss(), {"step": 120})
 
 
 @breaks("overconfident")
@@ -366,7 +383,7 @@ def overconfident() -> Iterator[Case]:
 @breaks("label-noise")
 def noisy_labels() -> Iterator[Case]:
     asked = {"held_out": True, "select": ["label-noise"]}
-    for p in in_each_dtype(outputs_of(models.wine, models.digits, models.digits_conv, stages=("well",)), (None,)):
+    for p in in_each_dtype(outputs_of(models.digits, models.digits_conv, stages=("well",)), (None,)):
         y, h = p.y.clone(), p.z.shape[1]
         y[::12] = (y[::12] + 1) % h
         yield Case(f"{p.name}, one label in twelve wrong", p.z, y, nn.CrossEntropyLoss(), asked)
@@ -377,11 +394,12 @@ def shifted() -> Iterator[Case]:
     for p in in_each_dtype(outputs_of(models.letters, models.spelling, stages=("half", "well", "over")), (8, 32, None)):
         loss = nn.CrossEntropyLoss(ignore_index=0) if "spelling" in p.name else nn.CrossEntropyLoss()
         for shift in (1, -1):
-            yield Case(f"{p.name}, shifted by {shift}", *_shifted(p.z, p.y, shift), loss)
+            z, y = _shifted(p.z, p.y, shift)
+            few = int((y != 0).sum()) < 500
+            hard = "half trained: it knows little" if "half" in p.name else "few positions" if few else ""
+            yield Case(f"{p.name}, shifted by {shift}", z, y, loss, hard=hard)
 
 
 def _shifted(z: Tensor, y: Tensor, by: int) -> tuple[Tensor, Tensor]:
     """Each output beside the target ``by`` positions on."""
     return (z[..., :-1], y[:, 1:]) if by > 0 else (z[..., 1:], y[:, :-1])
-
-

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from tests.zoo.models import Outputs
 from torch import Tensor, nn
 
 from losscope import Loss
 from losscope.linting import LintResult, lint
-from tests.zoo.models import Outputs
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SIZES = (8, 16, 32, None)
@@ -26,6 +26,7 @@ class Case:
         loss: a loss of losscope or torch, or a name.
         options: of ``lint``: step, history, held_out, select.
         rule: the mistake made; empty where there is none.
+        hard: why outputs and targets alone may not tell it; empty where they must.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     loss: Loss | nn.Module | str
     options: Mapping[str, object] = field(default_factory=dict)
     rule: str = ""
+    hard: str = ""
 
     def lint(self) -> LintResult:
         """What the linter says."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import torch
+from tests.zoo import data, models
+from tests.zoo.case import DTYPES, SIZES, Case, part, parts
+from tests.zoo.models import STAGES, Outputs, Trained
 from torch import Tensor, nn
 
 import losscope as ls
 from losscope.linting import History
-from tests.zoo import data, models
-from tests.zoo.case import DTYPES, SIZES, Case, part, parts
-from tests.zoo.models import STAGES, Outputs, Trained
 
 FAMILIES: list[Callable[[], Iterator[Case]]] = []
 
@@ -83,13 +83,15 @@ def binary() -> Iterator[Case]:
                 z = p.z.to(dtype)
                 yield Case(o.name, z, p.y.to(dtype), nn.BCEWithLogitsLoss(), step_of(o))
                 yield Case(f"{o.name}, smoothed", z, p.y.to(dtype), ls.BCEWithLogitsLoss(label_smoothing=0.1))
-            if not o.name.endswith("over, held-out"):  # sure and wrong by 17 nats: saturated in truth
-                yield Case(f"{o.name}, sigmoid", p.z.sigmoid(), p.y, nn.BCELoss(), step_of(o))
+                if not (z.sigmoid() == 1 - p.y).any():  # sure and wrong: saturated in truth
+                    yield Case(f"{o.name}, sigmoid", z.sigmoid(), p.y.to(dtype), nn.BCELoss(), step_of(o))
+                yield Case(f"{o.name}, 0.1 and 0.9", z, 0.1 + 0.8 * p.y.to(dtype), nn.BCEWithLogitsLoss())
     for o in outputs_of(models.cancer_binary):
         for p in parts(o):
             yield Case(f"{o.name}, one dimension", p.z.squeeze(1), p.y.squeeze(1), nn.BCEWithLogitsLoss())
     for o in outputs_of(models.labels):
         yield Case(f"{o.name}, pos_weight", o.z, o.y, nn.BCEWithLogitsLoss(pos_weight=torch.full((7,), 3.0)))
+        yield Case(f"{o.name}, weight", o.z, o.y, nn.BCEWithLogitsLoss(torch.linspace(0, 2, 7)))
         y = o.y.masked_fill(torch.rand(o.y.shape, generator=torch.Generator().manual_seed(1)) < 0.2, -1)
         yield Case(f"{o.name}, a fifth ignored", o.z, y, ls.BCEWithLogitsLoss(ignore_index=-1))
         yield Case(f"{o.name}, focal", o.z, o.y, ls.BCEWithLogitsLoss(focal_gamma=2.0))
@@ -127,6 +129,8 @@ def options() -> Iterator[Case]:
             some_ignored = torch.where(torch.arange(len(p.y)) % 5 == 0, -100, p.y)
             yield Case(f"{o.name}, smoothing", p.z, p.y, nn.CrossEntropyLoss(label_smoothing=0.1), step_of(o))
             yield Case(f"{o.name}, weight", p.z, p.y, nn.CrossEntropyLoss(weight), step_of(o))
+            if (p.y != 0).any():
+                yield Case(f"{o.name}, a weight of 0", p.z, p.y, nn.CrossEntropyLoss(weight - 0.5), step_of(o))
             yield Case(f"{o.name}, ignored", p.z, some_ignored, nn.CrossEntropyLoss())
             if (p.y != 1).any():
                 yield Case(f"{o.name}, ignored 1", p.z, p.y, nn.CrossEntropyLoss(ignore_index=1))
@@ -210,7 +214,15 @@ def accumulated() -> Iterator[Case]:
 @family
 def held_out() -> Iterator[Case]:
     """Said to be held out; models that are as sure as they are right."""
-    for make in (models.iris, models.wine, models.digits, models.digits_conv, models.pixels, models.ink, models.letters):
+    for make in (
+        models.iris,
+        models.wine,
+        models.digits,
+        models.digits_conv,
+        models.pixels,
+        models.ink,
+        models.letters,
+    ):
         for stage in ("untrained", "half"):
             for p in parts(make().held_out[stage]):
                 yield Case(p.name, p.z, p.y, nn.CrossEntropyLoss(), {"held_out": True})

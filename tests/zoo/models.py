@@ -6,9 +6,8 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from tests.zoo import data
+from torch import Tensor, nn
 
 STAGES = ("untrained", "half", "well", "over")
 Criterion = Callable[[Tensor, Tensor], Tensor]

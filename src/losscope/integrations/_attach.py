@@ -12,7 +12,7 @@ from losscope.errors import InputError, LosscopeWarning
 from losscope.losses import as_loss
 from losscope.watching.functions import WatchFunctions
 from losscope.watching.telling import OnFinding
-from losscope.watching.watch import Watch, attach, unwatch
+from losscope.watching.hook import Watch, attach, unwatch
 
 
 class Options(TypedDict, total=False):
