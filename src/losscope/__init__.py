@@ -35,6 +35,7 @@ from losscope.losses import (
 )
 from losscope.notation import NOTATION
 from losscope.targets import TargetKind, multi_hot, one_hot, recognise, to_index
+from losscope.watching import unwatch, watch
 
 if TYPE_CHECKING:
     from losscope.reporting import Report, report
@@ -85,6 +86,8 @@ __all__ = [
     "softmax",
     "summarize",
     "to_index",
+    "unwatch",
+    "watch",
 ]
 
 # What needs a library that takes long to import is imported when it is first asked for.
