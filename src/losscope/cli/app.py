@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from losscope.cli import explain, lint, plan, report
+from losscope.cli import explain, learn, lint, plan, report
 from losscope.cli.terminal import errors
 from losscope.errors import InputError
 
@@ -24,6 +24,7 @@ app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("lint")(lint.lint)
 app.command("plan")(plan.plan)
+app.command("learn")(learn.learn)
 
 
 def main() -> None:

@@ -1,0 +1,78 @@
+"""The notebook: one chapter at a time, its controls, and what follows from them.
+
+The mathematics stands in ``chapters``, one module for each.
+"""
+
+import marimo
+
+app = marimo.App(
+    width="medium", app_title="losscope: from raw outputs to a loss", css_file="page.css", html_head_file="head.html"
+)
+
+
+@app.cell
+def _():
+    import marimo as mo
+
+    from losscope.learn import contents, page
+    from losscope.learn.chapters import CHAPTERS
+
+    return CHAPTERS, contents, mo, page
+
+
+@app.cell
+def _(contents, mo):
+    get_name, set_name = mo.state(contents.first(mo.query_params().get("chapter")))
+    return get_name, set_name
+
+
+@app.cell
+def _(get_name):
+    name = get_name()
+    return (name,)
+
+
+@app.cell
+def _(page):
+    page.notation()
+    return
+
+
+@app.cell
+def _(contents, name, set_name):
+    contents.contents(name, set_name)
+    return
+
+
+@app.cell
+def _(CHAPTERS, name):
+    controls = CHAPTERS[name].controls()
+    return (controls,)
+
+
+@app.cell
+def _(controls, page):
+    page.panel(controls)
+    return
+
+
+@app.cell
+def _(CHAPTERS, controls, name):
+    view = CHAPTERS[name].view(controls.value)
+    return (view,)
+
+
+@app.cell
+def _(view):
+    view.body
+    return
+
+
+@app.cell
+def _(contents, name, set_name):
+    contents.onwards(name, set_name)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
