@@ -1,0 +1,236 @@
+"""What is exported, and that changing the import is all it takes."""
+
+import copy
+import inspect
+import io
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import losscope as ls
+
+NAMES = [
+    "NOTATION",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "Explanation",
+    "Finding",
+    "InputError",
+    "LinearCrossEntropyLoss",
+    "Link",
+    "LintResult",
+    "Loss",
+    "LosscopeWarning",
+    "MSELoss",
+    "MSLELoss",
+    "NLLLoss",
+    "Report",
+    "Stats",
+    "Summary",
+    "TargetKind",
+    "as_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "explain",
+    "kernels",
+    "linear_cross_entropy",
+    "lint",
+    "log_sigmoid",
+    "log_softmax",
+    "logsumexp",
+    "mean_squared_log_error",
+    "mse_loss",
+    "multi_hot",
+    "nll_loss",
+    "one_hot",
+    "parallel",
+    "recognise",
+    "report",
+    "sigmoid",
+    "softmax",
+    "summarize",
+    "to_index",
+]
+
+DEPRECATED = {"size_average", "reduce", "_stacklevel"}
+HINTS = {"options"}  # linear_cross_entropy's: how to compute, not what
+FUNCTIONS = [
+    (ls.cross_entropy, F.cross_entropy),
+    (ls.nll_loss, F.nll_loss),
+    (ls.binary_cross_entropy, F.binary_cross_entropy),
+    (ls.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits),
+    (ls.mse_loss, F.mse_loss),
+    (ls.linear_cross_entropy, F.linear_cross_entropy),
+    (ls.softmax, F.softmax),
+    (ls.log_softmax, F.log_softmax),
+]
+MODULES = ["CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "LinearCrossEntropyLoss"]
+Z, Y = torch.tensor([[1.0, 10.0, 0.0], [2.0, -2.0, 1.0]]), torch.tensor([1, 0])
+
+# Every module with an input of its own: (module, input, target).
+EXAMPLES = [
+    (ls.CrossEntropyLoss(torch.tensor([1.0, 2, 3]), label_smoothing=0.1), Z, Y),
+    (ls.NLLLoss(torch.tensor([1.0, 2, 3]), ignore_index=0), Z.log_softmax(1), Y),
+    (ls.BCELoss(), Z.sigmoid(), ls.one_hot(Y, 3)),
+    (ls.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2, 3])), Z, ls.one_hot(Y, 3)),
+    (ls.MSELoss(), Z, Z.roll(1)),
+    (ls.MSLELoss(), Z, Z.exp().roll(1)),
+    (ls.LinearCrossEntropyLoss(3, 4, bias=True), Z, Y),
+]
+every_module = pytest.mark.parametrize(("loss", "z", "y"), EXAMPLES, ids=lambda x: type(x).__name__)
+
+
+def test_the_exported_names():
+    """A name here is a promise: take none away, and add one on purpose."""
+    assert sorted(ls.__all__) == sorted(NAMES)
+    assert all(getattr(ls, name) is not None for name in NAMES)
+
+
+def test_every_public_function_and_class_is_documented_with_an_example():
+    functions = [getattr(ls, n) for n in NAMES if callable(getattr(ls, n)) or inspect.isclass(getattr(ls, n))]
+    without = [f.__name__ for f in functions if not inspect.getdoc(f)]
+    assert not without
+    losses = [function for function, _ in FUNCTIONS] + [getattr(ls, name) for name in MODULES]
+    assert [f.__name__ for f in losses if ">>> " not in inspect.getdoc(f)] == []
+
+
+@pytest.mark.parametrize(("ours", "theirs"), FUNCTIONS, ids=lambda f: f.__name__)
+def test_the_parameters_of_torch(ours, theirs):
+    """Its names, its order of the tensors and its defaults; what is more is keyword-only."""
+    mine, torchs = inspect.signature(ours).parameters, inspect.signature(theirs).parameters
+    torchs = {name: p for name, p in torchs.items() if name not in DEPRECATED | HINTS}
+    assert torchs.keys() <= mine.keys()
+    for name, parameter in torchs.items():
+        if (name, ours.__name__) not in {("dim", "softmax"), ("dim", "log_softmax")}:  # torch guesses; here it is −1
+            assert mine[name].default == parameter.default, name
+    assert all(mine[name].kind is inspect.Parameter.KEYWORD_ONLY for name in mine.keys() - torchs.keys())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_parameters_of_torchs_modules(name):
+    mine = inspect.signature(getattr(ls, name)).parameters
+    torchs = inspect.signature(getattr(torch.nn, name)).parameters
+    for parameter in (p for n, p in torchs.items() if n not in DEPRECATED | HINTS):
+        assert mine[parameter.name].default == parameter.default, parameter.name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_state_of_torchs_modules_loads_and_is_the_same(name):
+    args = (5, 3) if name.startswith("Linear") else ()
+    weight = {} if name == "MSELoss" else {"weight": torch.tensor([1.0, 2.0, 3.0])}
+    ours, theirs = getattr(ls, name)(*args, **weight), getattr(torch.nn, name)(*args, **weight)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    theirs.load_state_dict({key: value + 1 for key, value in theirs.state_dict().items()})
+    ours.load_state_dict(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value)
+
+
+@every_module
+def test_options_may_be_set_after_construction(loss, z, y):
+    loss = copy.deepcopy(loss)
+    mean = loss(z, y)
+    loss.reduction = "none"
+    each = loss(z, y)
+    assert mean.ndim == 0
+    assert each.shape == (y.shape if y.is_floating_point() else (2,))
+    loss.reduction = "sum"
+    torch.testing.assert_close(loss(z, y), each.sum())
+
+
+@every_module
+def test_copies_and_pickles_compute_the_same(loss, z, y):
+    saved = io.BytesIO()
+    torch.save(loss, saved)
+    saved.seek(0)
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), torch.load(saved, weights_only=False)):
+        assert torch.equal(other(z, y), loss(z, y))
+        assert repr(other) == repr(loss)
+
+
+@every_module
+def test_weights_are_buffers_that_move_with_the_module(loss, z, y):
+    moved = copy.deepcopy(loss).double()
+    assert all(buffer.dtype == torch.float64 for buffer in moved.buffers())
+    assert moved(z.double(), y.double() if y.is_floating_point() else y).dtype == torch.float64
+    assert all(b.device.type == "meta" for b in copy.deepcopy(loss).to("meta").buffers())
+
+
+@every_module
+def test_a_loss_knows_what_the_outputs_mean(loss, z, y):
+    assert isinstance(loss, ls.Loss)
+    assert isinstance(loss.link, ls.Link)
+    assert isinstance(loss.target_kind, ls.TargetKind)
+    assert loss.formula.startswith((r"\ell_i = ", r"\ell_{ih} = "))
+    assert loss.formula.count("{") == loss.formula.count("}")
+    assert loss.activation(z).shape[0] == loss.decode(z).shape[0] == 2
+
+
+def test_activations_and_decisions_from_raw_outputs():
+    z = torch.tensor([[0.0, 5.0], [-1.0, -2.0]])
+    ce, bce = ls.CrossEntropyLoss(), ls.BCEWithLogitsLoss()
+    torch.testing.assert_close(ce.activation(z), z.softmax(1))
+    torch.testing.assert_close(ls.CrossEntropyLoss(softcap=2.0).activation(z), (2 * (z / 2).tanh()).softmax(1))
+    assert ce.decode(z).tolist() == [1, 0]
+    torch.testing.assert_close(bce.activation(z), z.sigmoid())
+    assert bce.decode(z).tolist() == [[False, True], [False, False]]
+    torch.testing.assert_close(ls.NLLLoss().activation(z.log_softmax(1)), z.softmax(1))
+    assert ls.BCELoss().decode(z.sigmoid()).tolist() == [[False, True], [False, False]]
+    assert torch.equal(ls.MSELoss().decode(z), z)
+    torch.testing.assert_close(ls.MSLELoss().decode(z), z.exp())
+    layer = ls.LinearCrossEntropyLoss(2, 3)
+    torch.testing.assert_close(layer.activation(z), layer.linear(z).softmax(1))
+    assert torch.equal(layer.decode(z), layer.linear(z).argmax(1))
+    assert ce.decode(torch.randn(2, 5, 4, 3)).shape == (2, 4, 3)
+    assert ce.decode(torch.randn(5)).shape == ()
+
+
+def test_the_formula_follows_the_options():
+    plain, full = ls.CrossEntropyLoss(), ls.CrossEntropyLoss(torch.ones(3), label_smoothing=0.1, softcap=30.0)
+    assert plain.formula == ls.CrossEntropyLoss.likelihood
+    assert "w_h" in full.formula
+    assert "0.1" in full.formula
+    assert r"\tanh" in full.formula
+    assert "2" in ls.BCEWithLogitsLoss(focal_gamma=2.0).formula
+    full.label_smoothing = 0.0
+    assert "0.1" not in full.formula
+
+
+def test_the_repr_names_the_options_that_are_on():
+    assert repr(ls.CrossEntropyLoss()) == "CrossEntropyLoss()"
+    text = repr(ls.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"))
+    assert text == "CrossEntropyLoss(reduction='sum', label_smoothing=0.1)"
+    assert repr(ls.BCEWithLogitsLoss(focal_gamma=2.0)) == "BCEWithLogitsLoss(focal_gamma=2.0)"
+
+
+def test_a_normalizer_may_come_with_the_call():
+    loss = ls.CrossEntropyLoss()
+    torch.testing.assert_close(loss(Z, Y, normalizer=8), F.cross_entropy(Z, Y, reduction="sum") / 8)
+    torch.testing.assert_close(
+        loss(Z, Y, normalizer=torch.tensor([8])), F.cross_entropy(Z, Y, reduction="sum") / 8, check_stride=False
+    )
+
+
+def test_every_function_and_its_module_agree():
+    m = ls.one_hot(Y, 3)
+    w = torch.tensor([1.0, 2, 3])
+    pairs = [
+        (ls.CrossEntropyLoss(w, z_loss=0.1), ls.cross_entropy(Z, Y, w, z_loss=0.1), Z, Y),
+        (ls.NLLLoss(w), ls.nll_loss(Z, Y, w), Z, Y),
+        (ls.BCEWithLogitsLoss(w, pos_weight=w), ls.binary_cross_entropy_with_logits(Z, m, w, pos_weight=w), Z, m),
+        (ls.BCELoss(w), ls.binary_cross_entropy(Z.sigmoid(), m, w), Z.sigmoid(), m),
+        (ls.MSELoss(), ls.mse_loss(Z, m), Z, m),
+        (ls.MSLELoss(), ls.mean_squared_log_error(Z, m + 1), Z, m + 1),
+    ]
+    for module, expected, z, y in pairs:
+        assert torch.equal(module(z, y), expected)
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert ls.__version__ == version("losscope")
