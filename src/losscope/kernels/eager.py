@@ -23,7 +23,9 @@ linear_logits = reference.linear_logits
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    """Torch's own: a pick never reads the rows that are ignored."""
+    """Torch's own: a pick never reads the rows that are ignored. It has no gradient to the weight."""
+    if _is_learned(weight):
+        return reference.nll_loss(s, y, weight, options)
     x = upcast(s)
     loss = F.nll_loss(x, y, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction)
     return loss.to(s.dtype)
@@ -33,7 +35,7 @@ def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
     """Torch's own where it is right: a mask makes its soft and smoothed losses NaN or inf, and then it is not."""
-    if _is_torchs(z, target, options):
+    if _is_torchs(z, target, options) and not _is_learned(weight):
         x = upcast(z)
         loss = F.cross_entropy(
             x,
@@ -110,6 +112,10 @@ def _ignored_are_finite(z: Tensor, y: Tensor, options: CategoricalOptions) -> bo
     """An ignored row that holds −inf, inf or NaN would reach torch's gradient as 0·NaN."""
     ignored = y == options.ignore_index
     return not bool(ignored.any()) or bool(z.detach().movedim(class_dim(z), -1)[ignored].sum().isfinite())
+
+
+def _is_learned(weight: Tensor | None) -> bool:
+    return weight is not None and weight.requires_grad
 
 
 def _is_hard(t: Tensor) -> bool:
