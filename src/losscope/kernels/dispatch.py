@@ -1,24 +1,39 @@
 """Which kernel serves a call. Nothing above this file knows which one ran.
 
-``reference``  the formulas of the notation          when asked for by ``use("reference")``
-``eager``      torch's own operators                 every other call
+=============  ===================================  ==========================================================
+kernel         what it is                           the calls it serves
+=============  ===================================  ==========================================================
+``reference``  the formulas of the notation         those inside ``use("reference")``
+``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
+                                                    that are large enough; what else it hands on to ``eager``
+``eager``      torch's own operators                every other: small tensors, other devices and dtypes,
+                                                    ``torch.func``, ``torch.compile``, targets that need a gradient
+=============  ===================================  ==========================================================
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from losscope.errors import InputError
-from losscope.kernels import eager, reference
+from losscope.errors import InputError, LosscopeWarning
+from losscope.kernels import eager
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.protocol import Kernel
 
-KERNELS: dict[str, Kernel] = {"reference": reference, "eager": eager}
+KERNELS = ("reference", "eager", "cpu")
+
+LARGE = 1 << 14
+"""Raw outputs from which a fused kernel is faster than torch's operators are to call."""
+
 _forced: ContextVar[Kernel | None] = ContextVar("losscope_kernel", default=None)
 
 
@@ -27,7 +42,7 @@ def use(kernel: str) -> Iterator[None]:
     """Every loss inside the block is computed by this kernel.
 
     Args:
-        kernel: a key of ``KERNELS``.
+        kernel: one of ``KERNELS``.
 
     Raises:
         InputError: there is no such kernel.
@@ -40,46 +55,61 @@ def use(kernel: str) -> Iterator[None]:
     """
     if kernel not in KERNELS:
         raise InputError("use", f"one of {', '.join(KERNELS)}", repr(kernel), "name one of them")
-    token = _forced.set(KERNELS[kernel])
+    token = _forced.set(_load(kernel))
     try:
         yield
     finally:
         _forced.reset(token)
 
 
-def _kernel() -> Kernel:
-    # torch.compile cannot read a context variable; the graph it makes is the fast one there.
-    return eager if torch.compiler.is_compiling() else _forced.get() or eager
+@cache
+def _load(name: str) -> Kernel:
+    """The kernel's module, imported on first use: numba takes a while. Torch's operators where it is missing."""
+    try:
+        return cast(Kernel, import_module(f"losscope.kernels.{name}"))
+    except ImportError as error:
+        warnings.warn(f"the {name} kernels cannot be used: {error}", LosscopeWarning, stacklevel=4)
+        return eager
+
+
+def _kernel(z: Tensor) -> Kernel:
+    """The kernel for these raw outputs."""
+    if torch.compiler.is_compiling():  # it cannot read a context variable, and fuses torch's operators itself
+        return eager
+    forced = _forced.get()
+    if forced is not None:
+        return forced
+    return _load("cpu") if z.device.type == "cpu" and z.numel() >= LARGE else eager
 
 
 def sigmoid(z: Tensor) -> Tensor:
-    return _kernel().sigmoid(z)
+    return _kernel(z).sigmoid(z)
 
 
 def log_sigmoid(z: Tensor) -> Tensor:
-    return _kernel().log_sigmoid(z)
+    return _kernel(z).log_sigmoid(z)
 
 
 def softmax(z: Tensor, dim: int) -> Tensor:
-    return _kernel().softmax(z, dim)
+    return _kernel(z).softmax(z, dim)
 
 
 def log_softmax(z: Tensor, dim: int) -> Tensor:
-    return _kernel().log_softmax(z, dim)
+    return _kernel(z).log_softmax(z, dim)
 
 
 def logsumexp(z: Tensor, dim: int | tuple[int, ...], keepdim: bool) -> Tensor:
-    return _kernel().logsumexp(z, dim, keepdim)
+    return _kernel(z).logsumexp(z, dim, keepdim)
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    return _kernel().nll_loss(s, y, weight, options)
+    return _kernel(s).nll_loss(s, y, weight, options)
 
 
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
-    return _kernel().cross_entropy(z, target, weight, options)
+    return _kernel(z).cross_entropy(z, target, weight, options)
 
 
 def linear_cross_entropy(
@@ -90,22 +120,22 @@ def linear_cross_entropy(
     weight: Tensor | None,
     options: CategoricalOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
-    return _kernel().linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
+    return _kernel(x).linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
 
 
 def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor:
-    return _kernel().binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+    return _kernel(z).binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
 
 def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _kernel().binary_cross_entropy(probability, target, weight, reduction)
+    return _kernel(probability).binary_cross_entropy(probability, target, weight, reduction)
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _kernel().mse_loss(z, target, weight, reduction)
+    return _kernel(z).mse_loss(z, target, weight, reduction)
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _kernel().mean_squared_log_error(z, target, weight, reduction)
+    return _kernel(z).mean_squared_log_error(z, target, weight, reduction)

@@ -11,6 +11,7 @@ from torch import Tensor
 from losscope.kernels import chunked, eager, reference
 from losscope.kernels.cpu import autograd, serves, values
 from losscope.kernels.cpu import cross_entropy as fused
+from losscope.kernels.cpu.compiled import NotCompiled
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
 sigmoid = eager.sigmoid
@@ -36,7 +37,10 @@ def cross_entropy(
         lambda z: reference.cross_entropy(z, target, weight, plain),
         gradient_in_forward=options.reduction != "none",
     )
-    loss, *stats = autograd.apply(z, job)
+    try:
+        loss, *stats = autograd.apply(z, job)
+    except NotCompiled:
+        return eager.cross_entropy(z, target, weight, options)
     return (loss, Stats(*stats)) if options.return_stats else loss
 
 
@@ -78,7 +82,10 @@ def binary_cross_entropy_with_logits(
         lambda z: reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options),
         gradient_in_forward=options.reduction != "none",
     )
-    return autograd.apply(z, job)[0]
+    try:
+        return autograd.apply(z, job)[0]
+    except NotCompiled:
+        return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -86,11 +93,16 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
     if not serves.elementwise(z, target, weight):
         return eager.mse_loss(z, target, weight, reduction)
     job = autograd.Job(
-        lambda z, gradient, upstream: values.mse_loss(z, target, weight, reduction, gradient=gradient, upstream=upstream),
+        lambda z, gradient, upstream: values.mse_loss(
+            z, target, weight, reduction, gradient=gradient, upstream=upstream
+        ),
         lambda z: reference.mse_loss(z, target, weight, reduction),
         gradient_in_forward=reduction != "none",
     )
-    return autograd.apply(z, job)[0]
+    try:
+        return autograd.apply(z, job)[0]
+    except NotCompiled:
+        return eager.mse_loss(z, target, weight, reduction)
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:

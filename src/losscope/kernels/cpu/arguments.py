@@ -68,7 +68,6 @@ _NUMBERS = (
 )
 
 
-
 def _fields(integers: tuple[str, ...], numbers: tuple[str, ...]) -> list[tuple[str, Any]]:
     """The fields of a `ctypes` structure, `element` last."""
     whole, real = ctypes.c_int64, ctypes.c_double

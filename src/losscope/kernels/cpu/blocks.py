@@ -105,12 +105,13 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
             lanes.subtract_target(e, w, a.weighted, q, classes, kept)
         else:
             for r in range(count):
-                if is_ignored(a, i + r):
-                    lanes.fill(e, classes, r, cast(0, real))
-                else:
+                if not is_ignored(a, i + r):
                     e[y[i + r] * LANES + r] -= kept[r] * w[y[i + r] * a.weighted]
         if softcap > 0:
             lanes.through_softcap(e, x, classes, softcap)
+        for r in range(count):
+            if is_ignored(a, i + r):
+                lanes.fill(e, classes, r, cast(0, real))
         write(a, i, count, e)
     return result
 

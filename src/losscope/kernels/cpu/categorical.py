@@ -11,7 +11,6 @@ from losscope.kernels.cpu import dense, rows, sample
 from losscope.kernels.cpu.functions import exp
 from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
 
-
 TOGETHER = 8
 SHORT = 1024
 

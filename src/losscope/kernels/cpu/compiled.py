@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,11 +11,50 @@ from typing import Any
 import torch
 from numba import cfunc, types
 
+from losscope.errors import LosscopeWarning
 from losscope.kernels.cpu.arguments import ELEMENTS, record
+
+_broken = False
+
+
+class NotCompiled(RuntimeError):
+    """This machine cannot have the kernel; torch's operators serve from now on."""
+
+
+def works() -> bool:
+    """False once a kernel could not be compiled or kept."""
+    return not _broken
 
 
 @cache
 def address(kernel: Callable[[Any], None], structure: type[ctypes.Structure], dtype: torch.dtype) -> int:
     """The machine code of `kernel`, which takes such a structure, over elements of this dtype."""
-    signature = types.void(record(structure, ELEMENTS[dtype]))
-    return int(cfunc(signature, cache=True, error_model="numpy")(kernel).address)
+    try:
+        signature = types.void(record(structure, ELEMENTS[dtype]))
+        return int(_keep(cfunc(signature, cache=True, error_model="numpy")(kernel)).address)
+    except Exception as error:  # whatever numba, LLVM or the file system has to say
+        raise _give_up(error) from error
+
+
+_kept: list[Any] = []
+
+
+def _keep(function: Any) -> Any:
+    """Machine code lives as long as the object it came with."""
+    _kept.append(function)
+    return function
+
+
+def _give_up(error: Exception) -> NotCompiled:
+    """Say it once; `works` remembers."""
+    global _broken
+    if not _broken:
+        _broken = True
+        reason = str(error).strip().split("\n")[0]
+        warnings.warn(
+            f"the fused CPU kernels cannot be used, torch's own serve instead: {type(error).__name__}: {reason}. "
+            "Where no folder for their cache is writable, set NUMBA_CACHE_DIR to one that is.",
+            LosscopeWarning,
+            stacklevel=2,
+        )
+    return NotCompiled()

@@ -40,9 +40,7 @@ def plain_sum(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any) 
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def plain_gradient(
-    z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any, scale: Any, gradient: Any
-) -> Any:
+def plain_gradient(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any, scale: Any, gradient: Any) -> Any:
     """The same, with ∂ℓ/∂z = (1 − t) σ(z) − t σ(−z), times the scale."""
     total = keep - keep
     for k in range(first, last):

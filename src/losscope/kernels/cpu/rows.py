@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from losscope.kernels.cpu import values
+from losscope.kernels.cpu import compiled, values
 from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.readable import readable
 
@@ -28,7 +28,12 @@ def is_constant(x: Tensor | None) -> bool:
 def fits(z: Tensor, *constants: Tensor | None) -> bool:
     """Raw outputs that a kernel can read and write, beside tensors that need no gradient."""
     return (
-        readable(z) and z.dtype in DTYPES and z.numel() > 0 and all(map(is_constant, constants)) and nothing_watches()
+        readable(z)
+        and z.dtype in DTYPES
+        and z.numel() > 0
+        and all(map(is_constant, constants))
+        and nothing_watches()
+        and compiled.works()
     )
 
 
