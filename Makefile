@@ -17,7 +17,6 @@ WORKERS ?= 2
 
 report: $(VENV)/.installed
 	$(BIN)/losscope report
-	@test -f report.html && echo "The report is $(CURDIR)/report.html"
 
 # Tests run side by side, so each worker computes on one thread.
 test: $(VENV)/.installed-dev browser
