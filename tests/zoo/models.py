@@ -204,7 +204,7 @@ def vocabulary() -> Trained:
     """The next of 1000 words from the one before."""
     ids = data.words(1000)
     model = nn.Sequential(nn.Embedding(1000, 24), nn.Linear(24, 1000))
-    return fit("next word of 1000", model, ids[:-1], ids[1:], steps=(15, 80, 250), most=400)
+    return fit("next word of 1000", model, ids[:-1], ids[1:], steps=(15, 80, 250), most=200)
 
 
 @_seeded
