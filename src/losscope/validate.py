@@ -79,9 +79,10 @@ def index_target(where: str, z: Tensor, y: object, ignore_index: int, num_classe
         _index_dtype(where, z, y, expected)
     if y.shape != expected:
         _index_shape(where, z, y, expected)
+    if y.dtype is not torch.int64:
+        y = y.long()  # in eight bits −100 would be 156
     same_device(where, "target", y, z)
-    # As int64: in eight bits −100 would be 156.
-    index_values(where, y.long(), z.shape[class_dim(z)] if num_classes is None else num_classes, ignore_index)
+    index_values(where, y, z.shape[class_dim(z)] if num_classes is None else num_classes, ignore_index)
 
 
 def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
@@ -106,7 +107,7 @@ def index_values(where: str, y: Tensor, num_classes: int, ignore_index: int) -> 
     if not readable(y) or y.numel() == 0:
         return
     lowest, highest = y.aminmax()
-    if lowest >= 0 and highest < num_classes:
+    if lowest.item() >= 0 and highest.item() < num_classes:
         return
     bad = ((y < 0) | (y >= num_classes)) & (y != ignore_index)
     if bool(bad.any()):

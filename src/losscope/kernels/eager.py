@@ -21,6 +21,8 @@ log_softmax = torch.log_softmax
 logsumexp = torch.logsumexp
 linear_logits = reference.linear_logits
 
+_TORCHS = CategoricalOptions()[3:]  # behind ignore_index, reduction and label_smoothing stands what torch lacks
+
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
     """Torch's own: a pick never reads the rows that are ignored. It has no gradient to the weight."""
@@ -37,6 +39,11 @@ def cross_entropy(
     """Torch's own where it is right: a mask makes its soft and smoothed losses NaN or inf, and then it is not."""
     if _is_torchs(z, target, options) and not _is_learned(weight):
         x = upcast(z)
+        if not options.label_smoothing and not target.is_floating_point():
+            pick = F.cross_entropy(
+                x, target, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction
+            )
+            return pick if x is z else pick.to(z.dtype)
         loss = F.cross_entropy(
             x,
             upcast(target),
@@ -45,7 +52,7 @@ def cross_entropy(
             reduction=options.reduction,
             label_smoothing=options.label_smoothing,
         )
-        if bool(loss.isfinite().all()):
+        if bool(loss.detach().isfinite().all()):
             return loss.to(z.dtype)
     return reference.cross_entropy(z, target, weight, options, torch.log_softmax)
 
@@ -102,16 +109,20 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
 
 def _is_torchs(z: Tensor, target: Tensor, options: CategoricalOptions) -> bool:
     """Nothing that torch lacks, and values that can be read: what torch gets wrong must be seen."""
-    torchs = CategoricalOptions(options.ignore_index, options.reduction, options.label_smoothing)
-    if options.normalizer is not None or options != torchs or not (readable(z) and readable(target)):
+    if options[3:] != _TORCHS or not (readable(z) and readable(target)):
         return False
     return target.dtype == z.dtype if target.is_floating_point() else _ignored_are_finite(z, target, options)
 
 
 def _ignored_are_finite(z: Tensor, y: Tensor, options: CategoricalOptions) -> bool:
     """An ignored row that holds −inf, inf or NaN would reach torch's gradient as 0·NaN."""
+    if y.numel() == 0:
+        return True
+    lowest, highest = y.aminmax()
+    if not lowest.item() <= options.ignore_index <= highest.item():
+        return True
     ignored = y == options.ignore_index
-    return not bool(ignored.any()) or bool(z.detach().movedim(class_dim(z), -1)[ignored].sum().isfinite())
+    return bool(z.detach().movedim(class_dim(z), -1)[ignored].sum().isfinite())
 
 
 def _is_learned(weight: Tensor | None) -> bool:

@@ -13,6 +13,6 @@ def readable(x: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and type(x) in _PLAIN
-        and x.device.type == "cpu"
+        and x.is_cpu
         and not torch._C._are_functorch_transforms_active()
     )
