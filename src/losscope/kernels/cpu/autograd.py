@@ -24,7 +24,7 @@ class Job(NamedTuple):
     """
 
     compute: Callable[[Tensor, bool, Tensor | None], Any]
-    reference: Callable[[Tensor], Tensor]
+    reference: Callable[[Tensor], Any]
     gradient_in_forward: bool
 
 
@@ -32,7 +32,7 @@ class FusedLoss(torch.autograd.Function):
     """loss(z), and beside it what else the kernel told."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, job: Job) -> Any:  # type: ignore[override]
+    def forward(ctx: Any, z: Tensor, job: Job) -> Any:
         """The loss, and the gradient for an upstream of 1."""
         result = job.compute(z, job.gradient_in_forward, None)
         ctx.save_for_backward(z)
@@ -56,13 +56,13 @@ def _differentiable(ctx: Any, upstream: Tensor) -> Tensor:
     """The gradient with a graph of its own."""
     (z,) = ctx.saved_tensors
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(ctx.job.reference(z), z, upstream, create_graph=True)
+        gradient: Tensor = torch.autograd.grad(ctx.job.reference(z), z, upstream, create_graph=True)[0]
     return gradient
 
 
 def apply(z: Tensor, job: Job) -> tuple[Tensor, ...]:
     """The loss with its graph where a gradient may be wanted, else without any."""
     if torch.is_grad_enabled() and z.requires_grad:
-        return FusedLoss.apply(z, job)  # type: ignore[no-any-return]
+        return FusedLoss.apply(z, job)  # type: ignore[no-untyped-call,no-any-return]
     result = job.compute(z, False, None)
     return (result.loss, *(getattr(result, "stats", None) or ()))

@@ -113,6 +113,7 @@ def index_rows(a: Any, i: Any, count: Any, real: Any, e: Any) -> Any:
 
 @njit(error_model="numpy")
 def finish_row(a: Any, i: Any, y: Any, real: Any, m: Any, total: Any, e: Any, gradient: Any) -> Any:
+    """ℓ_i and its gradient, from the exponentials of the row and their sum."""
     z, start = pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner)
     w = weight_of(a, y, real)
     x_y, log_sum = np.float64(load(z, start + y) - m), np.log(total)

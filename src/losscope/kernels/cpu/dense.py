@@ -108,7 +108,7 @@ def is_argmax(x: Any, y: Any, m: Any) -> Any:
     """y = argmax_h x_h: it has the largest logit m, and no class before it has."""
     if x[y] != m:
         return False
-    for h in range(y):
+    for h in range(y):  # noqa: SIM110 (numba compiles no generator)
         if x[h] == m:
             return False
     return True

@@ -23,7 +23,8 @@ SUMS = {"contract", "reassoc", "nsz"}  # for sums alone: a vector's lanes are ad
 F, D = np.float32, np.float64
 
 _LOG2E, _LOG2E_D = F(1.4426950408889634), D(1.4426950408889634)
-_LN2, _ROUNDING = F(0.6931471805599453), F(1.5 * 2**23)
+_LN2, _LN2_REST = F(0.6931471805599453), F(0.6931471805599453 - D(F(0.6931471805599453)))
+_ROUNDING = F(1.5 * 2**23)
 _LN2_HIGH, _LN2_LOW = F(0.693359375), F(-2.12194440e-4)  # the product with a small integer is exact
 _LN2_HIGH_D, _LN2_LOW_D = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 _SMALLEST, _SMALLEST_D = F(-87.3), D(-708.3)  # exp is a normal number above, and 0 below
@@ -31,13 +32,14 @@ _SMALLEST, _SMALLEST_D = F(-87.3), D(-708.3)  # exp is a normal number above, an
 
 def _exp_float32(x: Any) -> Any:
     shifted = x * _LOG2E + _ROUNDING  # its lowest bits are the integer n nearest to x / ln 2
-    r = x - (shifted - _ROUNDING) * _LN2
+    n = shifted - _ROUNDING
+    r = x - n * _LN2
+    r = r - n * _LN2_REST
     p = F(0.0013751356163993478) * r + F(0.008368930779397488)  # least squares on |r| ≤ ½ ln 2
     p = p * r + F(0.041669536381959915)
     p = p * r + F(0.166665181517601)
     p = p * r + F(0.49999988079071045)
-    p = p * r + F(1)
-    p = p * r + F(1)
+    p = p * (r * r) + r + F(1)
     power = float_of_bits(np.int32((bits_of_float(shifted) << 23) + 0x3F800000))
     return F(0) if x < _SMALLEST else p * power
 
@@ -166,7 +168,7 @@ def tanh(x: Any) -> Any:
 def _choose(function: Any, single: Any, double: Any) -> None:
     """Compile `function` as `single` for float32 and as `double` for float64."""
 
-    @overload(function, jit_options={"fastmath": EXACT, "error_model": "numpy"})  # type: ignore[untyped-decorator]
+    @overload(function, jit_options={"fastmath": EXACT, "error_model": "numpy"})
     def by_type(x: Any) -> Any:
         return single if x == types.float32 else double
 

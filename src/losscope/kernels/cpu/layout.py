@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ def layout(z: Tensor) -> Layout | None:
     if z.ndim == 2:
         return Layout(z.stride(0), z.stride(1), 0)
     steps = [(size, step) for size, step in zip(z.shape[2:], z.stride()[2:], strict=True) if size != 1]
-    if any(a != size * b for (_, a), (size, b) in zip(steps, steps[1:], strict=False)):
+    if any(a != size * b for (_, a), (size, b) in pairwise(steps)):
         return None
     return Layout(z.stride(0), z.stride(1), steps[-1][1] if steps else 0)
 

@@ -16,7 +16,9 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 def nothing_watches() -> bool:
     """No transform or mode that has to see the operators: forward-mode AD, tracing, a dispatch mode."""
     return (
-        forward_ad._current_level < 0 and not torch._C._len_torch_dispatch_stack() and not torch._C._get_tracing_state()
+        forward_ad._current_level < 0
+        and not torch._C._len_torch_dispatch_stack()
+        and torch._C._get_tracing_state() is None
     )
 
 

@@ -39,7 +39,7 @@ def _openmp() -> Callable[[int, int, int, int], None] | None:
         return None
     region.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     region.restype = None
-    return region  # type: ignore[no-any-return]
+    return region
 
 
 @cache
