@@ -11,8 +11,8 @@ from torch import nn
 from losscope.errors import InputError, LosscopeWarning
 from losscope.losses import as_loss
 from losscope.watching.functions import WatchFunctions
-from losscope.watching.telling import OnFinding
 from losscope.watching.hook import Watch, attach, unwatch
+from losscope.watching.telling import OnFinding
 
 
 class Options(TypedDict, total=False):
