@@ -54,6 +54,8 @@ NAMES = [
     "softmax",
     "summarize",
     "to_index",
+    "unwatch",
+    "watch",
 ]
 
 DEPRECATED = {"size_average", "reduce", "_stacklevel"}
