@@ -1,0 +1,309 @@
+"""The fused CPU kernels against float64 and torch, at the sizes and on the inputs that the property tests don't reach."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import losscope as ls
+from losscope.kernels import reference
+from losscope.kernels.cpu import memory
+from losscope.kernels.options import BinaryOptions, CategoricalOptions
+
+LOW = (torch.float16, torch.bfloat16)
+DTYPES = [torch.float32, torch.float64, *LOW]
+NOT_WORSE = 1.1  # two roundings of the same number may differ by their last bit
+
+
+@pytest.fixture(autouse=True)
+def _fused():
+    torch.manual_seed(0)
+    with ls.kernels.use("cpu"):
+        yield
+
+
+def loss_and_gradient(function, z, *args, **kwargs):
+    z = z.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    loss = function(z, *args, **kwargs)
+    loss.backward()
+    return loss.detach(), z.grad
+
+
+def exact(z, target, weight=None, **kwargs):
+    """The reference's formulas in float64."""
+    double = [None if t is None else t.double() for t in (z, weight)]
+    target = target.double() if target.is_floating_point() else target
+    options = CategoricalOptions(**kwargs)
+    return loss_and_gradient(lambda z: reference.cross_entropy(z, target, double[1], options), double[0])
+
+
+def distance(ours, theirs):
+    """Relative error of a tensor as a whole."""
+    return float((ours.double() - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(512, 10), (64, 100), (16, 4097), (4, 100, 80)])
+def test_errors_are_no_larger_than_torchs(dtype, shape):
+    z, y = (torch.randn(shape) * 3).to(dtype), torch.randint(0, shape[1], shape[:1] + shape[2:])
+    true_loss, true_gradient = exact(z, y)
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y)
+    torchs_loss, torchs_gradient = loss_and_gradient(F.cross_entropy, z, y)
+    rounding = torch.finfo(dtype).eps * (1 if dtype in LOW else 2)
+    assert distance(loss, true_loss) <= max(NOT_WORSE * distance(torchs_loss, true_loss), rounding)
+    last_place = 0.6 * torch.finfo(dtype).eps if dtype not in LOW else 0
+    assert distance(gradient, true_gradient) <= max(NOT_WORSE * distance(torchs_gradient, true_gradient), last_place)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_binary_errors_are_no_larger_than_torchs(dtype):
+    z, t = (torch.randn(300, 40) * 4).to(dtype), torch.randint(0, 2, (300, 40)).to(dtype)
+    function = F.binary_cross_entropy_with_logits
+    true_loss, true_gradient = loss_and_gradient(function, z.double(), t.double())
+    loss, gradient = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)
+    _, torchs_gradient = loss_and_gradient(function, z, t)
+    assert distance(loss, true_loss) <= torch.finfo(dtype).eps * (1 if dtype in LOW else 4)
+    assert distance(gradient, true_gradient) <= max(NOT_WORSE * distance(torchs_gradient, true_gradient), 4e-16)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"softcap": 8.0, "z_loss": 1e-3}])
+def test_a_vocabulary_that_fills_no_whole_vector(options):
+    z, y = torch.randn(3, 200_003) * 3, torch.tensor([0, 200_002, 77_777])
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y, **options)
+    true_loss, true_gradient = exact(z, y, **options)
+    assert distance(loss, true_loss) < 1e-6
+    assert distance(gradient, true_gradient) < 1e-6
+
+
+def test_a_gradient_too_large_for_the_caches_is_the_same():
+    z, y = torch.randn(600, 32_001), torch.randint(0, 32_001, (600,))  # streamed: 77 MB, and no row is aligned
+    y[3] = -100
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y)
+    torchs_loss, torchs_gradient = loss_and_gradient(F.cross_entropy, z, y)
+    torch.testing.assert_close(loss, torchs_loss)
+    torch.testing.assert_close(gradient, torchs_gradient, rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("classes", [5, 40, 5000])
+def test_nan_and_inf_reach_their_own_row_only(value, classes):
+    z, y = torch.randn(70, classes), torch.randint(1, classes, (70,))
+    z[33, 0] = value
+    ours = loss_and_gradient(lambda z: ls.cross_entropy(z, y, reduction="none").sum(), z)[1]
+    torchs = loss_and_gradient(lambda z: F.cross_entropy(z, y, reduction="none").sum(), z)[1]
+    torch.testing.assert_close(ours, torchs, equal_nan=True, rtol=1e-5, atol=1e-6)
+    assert ours[33].isnan().all()
+
+
+@pytest.mark.parametrize("payload", [0x7FC00001, 0x7F800001, -1])
+@pytest.mark.parametrize("classes", [5, 40])
+def test_every_nan_is_one(payload, classes):
+    z = torch.randn(64, classes)
+    z[1, 0] = torch.tensor(payload, dtype=torch.int32).view(torch.float32)
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, torch.zeros(64, dtype=torch.int64))
+    assert loss.isnan()
+    assert gradient[1].isnan().all()
+
+
+@pytest.mark.parametrize("classes", [5, 40, 5000])
+def test_a_masked_row_is_nan_as_torchs(classes):
+    z = torch.full((2, classes), -torch.inf)
+    assert ls.cross_entropy(z, torch.zeros(2, dtype=torch.int64)).isnan()
+
+
+@pytest.mark.parametrize(
+    "rearrange",
+    [
+        lambda z: z.t().contiguous().t(),
+        lambda z: z.repeat_interleave(2, 1)[:, ::2],
+        lambda z: z.repeat_interleave(3, 0)[::3],
+        lambda z: z.expand(z.shape[0], -1),
+    ],
+    ids=["transposed", "every second class", "every third row", "as it is"],
+)
+@pytest.mark.parametrize("classes", [5, 90])
+def test_strided_logits(rearrange, classes):
+    z, y = torch.randn(130, classes), torch.randint(0, classes, (130,))
+    view = rearrange(z)
+    loss, gradient = loss_and_gradient(ls.cross_entropy, view, y)
+    torchs = loss_and_gradient(F.cross_entropy, view, y)
+    torch.testing.assert_close((loss, gradient), torchs)
+    assert gradient.stride() == torchs[1].stride()
+
+
+@pytest.mark.parametrize("view", ["channels last", "every second pixel"])
+def test_images(view):
+    z, y = torch.randn(2, 21, 18, 20), torch.randint(0, 21, (2, 18, 20))
+    z = z.contiguous(memory_format=torch.channels_last) if view == "channels last" else z[..., ::2]
+    y = y[..., : z.shape[-1]]
+    torch.testing.assert_close(loss_and_gradient(ls.cross_entropy, z, y), loss_and_gradient(F.cross_entropy, z, y))
+
+
+def test_low_precision_gradients_are_rounded_once_for_any_upstream():
+    z, y = torch.randn(64, 50).half(), torch.randint(0, 50, (64,))
+    z.requires_grad_()
+    (ls.cross_entropy(z, y).float() * 2.0**14).backward()
+    true = exact(z.detach(), y)[1] * 2.0**14
+    assert distance(z.grad, true) < 3e-4  # rounded after 1/N it would have lost half of its bits
+
+
+def test_backward_twice_gives_the_same_gradient_and_spares_the_first():
+    z = torch.randn(300, 40, requires_grad=True)
+    loss = ls.cross_entropy(z, torch.randint(0, 40, (300,)))
+    (first,) = torch.autograd.grad(loss, z, retain_graph=True)
+    before = first.clone()
+    (second,) = torch.autograd.grad(loss * 3, z)
+    torch.testing.assert_close(first, before, rtol=0, atol=0)
+    torch.testing.assert_close(second, 3 * first)
+
+
+def test_a_gradient_that_is_kept_is_never_overwritten():
+    y = torch.randint(0, 1000, (600,))
+    kept = [loss_and_gradient(ls.cross_entropy, torch.randn(600, 1000), y)[1] for _ in range(4)]
+    copies = [g.clone() for g in kept]
+    view, copy = kept.pop()[5:].numpy(), copies.pop()[5:].numpy()
+    for _ in range(4):
+        loss_and_gradient(ls.cross_entropy, torch.randn(600, 1000), y)
+    assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
+    assert (view == copy).all()
+
+
+def test_memory_of_a_dropped_gradient_is_used_again_and_can_be_released():
+    first = memory.empty((1 << 20,), torch.float32)
+    address = first.data_ptr()
+    del first
+    again = memory.empty((1 << 20,), torch.float32)
+    assert again.data_ptr() == address
+    del again
+    memory.release()
+    assert not memory._idle
+
+
+def test_the_number_of_threads_changes_no_bit():
+    z, y = torch.randn(3000, 70), torch.randint(0, 70, (3000,))
+    threads = torch.get_num_threads()
+    results = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        results.append(loss_and_gradient(ls.cross_entropy, z, y))
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+def test_callers_in_many_threads():
+    z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+    expected = loss_and_gradient(ls.cross_entropy, z, y)
+    wrong = []
+
+    def work():
+        with ls.kernels.use("cpu"):
+            for _ in range(20):
+                ours = loss_and_gradient(ls.cross_entropy, z, y)
+                wrong.extend(1 for a, b in zip(ours, expected, strict=True) if not torch.equal(a, b))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes_the_same():
+    code = """
+import os, torch, losscope as ls
+torch.set_num_threads(2)
+z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+with ls.kernels.use("cpu"):
+    before = ls.cross_entropy(z, y)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(ls.cross_entropy(z, y), before) else 1)
+    print(os.waitpid(child, 0)[1])
+"""
+    assert python(code).strip() == "0"
+
+
+def test_without_a_place_for_the_cache_torch_serves_with_one_warning():
+    code = """
+import warnings, torch, losscope as ls
+from losscope.kernels.cpu import compiled
+def refuse(*args, **kwargs):
+    raise RuntimeError("cannot cache function: no locator available")
+compiled.cfunc = refuse
+z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    losses = [ls.cross_entropy(z, y) for _ in range(3)]
+torch.testing.assert_close(losses[0], torch.nn.functional.cross_entropy(z, y))
+print(len(told), told[0].category.__name__, "NUMBA_CACHE_DIR" in str(told[0].message))
+"""
+    assert python(code).split() == ["1", "LosscopeWarning", "True"]
+
+
+def test_without_numba_torch_serves_with_one_warning():
+    code = """
+import sys, warnings
+sys.modules["numba"] = None
+import torch, losscope as ls
+z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    losses = [ls.cross_entropy(z, y) for _ in range(3)]
+torch.testing.assert_close(losses[0], torch.nn.functional.cross_entropy(z, y))
+print(len(told), told[0].category.__name__)
+"""
+    assert python(code).split() == ["1", "LosscopeWarning"]
+
+
+def test_second_derivatives_go_through_the_reference():
+    z, y = torch.randn(6, 5, dtype=torch.float64, requires_grad=True), torch.randint(0, 5, (6,))
+    assert torch.autograd.gradgradcheck(lambda z: ls.cross_entropy(z, y, focal_gamma=2.0), (z,))
+    t = torch.rand(6, 5, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(lambda z: ls.binary_cross_entropy_with_logits(z, t), (z,))
+
+
+def test_nothing_is_kept_for_a_frozen_input():
+    loss = ls.cross_entropy(torch.randn(30, 5), torch.randint(0, 5, (30,)))
+    assert loss.grad_fn is None
+    with torch.no_grad():
+        assert not ls.cross_entropy(torch.randn(30, 5, requires_grad=True), torch.randint(0, 5, (30,))).requires_grad
+
+
+def test_a_weight_that_wants_its_gradient_gets_it():
+    weight = torch.rand(5, requires_grad=True)
+    ls.cross_entropy(torch.randn(30, 5), torch.randint(0, 5, (30,)), weight, reduction="sum").backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("options", [BinaryOptions(), BinaryOptions(focal_gamma=2.0)])
+def test_binary_masks_cost_nothing(options):
+    z, t = torch.tensor([[-torch.inf, torch.inf, 0.5]]), torch.tensor([[0.0, 1.0, 1.0]])
+    loss, gradient = loss_and_gradient(
+        ls.binary_cross_entropy_with_logits, z, t, focal_gamma=options.focal_gamma, reduction="sum"
+    )
+    alone = loss_and_gradient(
+        ls.binary_cross_entropy_with_logits, z[:, 2:], t[:, 2:], focal_gamma=options.focal_gamma, reduction="sum"
+    )
+    torch.testing.assert_close(loss, alone[0])
+    torch.testing.assert_close(gradient, F.pad(alone[1], (2, 0)))
