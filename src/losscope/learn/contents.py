@@ -23,9 +23,7 @@ def first(asked: object) -> str:
 def contents(name: str, go: Go) -> mo.Html:
     """The list of chapters, and the title of this one."""
     here = next(label for label, one in LABELS.items() if one == name)
-    choose = mo.ui.dropdown(
-        list(LABELS), value=here, label="Chapter", allow_select_none=False, on_change=lambda label: go(LABELS[label])
-    )
+    choose = page.choice("Chapter", LABELS, here, lambda label: go(LABELS[label]))
     title = f'<h1 class="ls-title" data-chapter="{name}">{escape(CHAPTERS[name].TITLE)}</h1>'
     return page.stack(mo.Html(f'<nav class="ls-contents" aria-label="Chapters">{choose.text}</nav>'), mo.Html(title))
 
@@ -33,10 +31,10 @@ def contents(name: str, go: Go) -> mo.Html:
 def onwards(name: str, go: Go) -> mo.Html:
     """Buttons to the chapters before and after."""
     at = NAMES.index(name)
-    around = {"← ": NAMES[at - 1] if at else None, "→ ": NAMES[at + 1] if at + 1 < len(NAMES) else None}
-    buttons = [_button(sign + CHAPTERS[other].TITLE, other, go) for sign, other in around.items() if other]
+    buttons = [_button("← Previous", other, go) for other in NAMES[:at][-1:]]
+    buttons += [_button("Next →", other, go) for other in NAMES[at + 1 : at + 2]]
     return mo.Html(f'<nav class="ls-onwards" aria-label="Next">{"".join(button.text for button in buttons)}</nav>')
 
 
 def _button(label: str, name: str, go: Go) -> mo.ui.button:
-    return mo.ui.button(label=label, on_change=lambda _: go(name))
+    return mo.ui.button(label=label, tooltip=CHAPTERS[name].TITLE, on_change=lambda _: go(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -45,6 +45,21 @@ def beside(*parts: mo.Html) -> mo.Html:
 def words(text: str) -> mo.Html:
     """Markdown, with formulas between dollars."""
     return mo.md(text)
+
+
+def formula(latex: str) -> mo.Html:
+    """A formula of losscope's, its parts below one another so that they fit a narrow page."""
+    parts = latex.replace(r", \quad", r" \\ ")
+    return mo.md(f"$$\\begin{{gathered}} {parts} \\end{{gathered}}$$")
+
+
+def choice(
+    label: str, options: Iterable[str], value: str | None = None, then: Callable[[str], None] | None = None
+) -> mo.ui.dropdown:
+    """One of several, the first of them chosen where no other is."""
+    names = list(options)
+    look = {"label": label, "allow_select_none": False, "full_width": True}
+    return mo.ui.dropdown(names, value=value or names[0], on_change=then, **look)
 
 
 def code(text: str) -> mo.Html:
@@ -107,13 +122,14 @@ def _row(row: Sequence[object]) -> str:
 
 
 def picture(figure: go.Figure) -> mo.Html:
-    """A figure, what it says in words, and its numbers as a table."""
-    meta = figure.layout.meta
-    title = figure.layout.title.text
-    plot = mo.ui.plotly(figure, config={"displayModeBar": False, "responsive": True})
+    """A figure below its title, what it says in words, and its numbers as a table."""
+    meta, title = figure.layout.meta, figure.layout.title.text
+    figure.update_layout(title_text=None, margin_t=max(40, figure.layout.margin.t - 36))  # the page breaks long titles
+    plot = mo.ui.plotly(figure, config={"displayModeBar": False})
     numbers = table(title, meta["table"]["columns"], meta["table"]["rows"])
     return mo.Html(
-        f'<figure class="ls-figure"><div role="img" aria-label="{escape(title)}">{plot.text}</div>'
+        f'<figure class="ls-figure"><div class="ls-heading">{escape(title)}</div>'
+        f'<div role="img" aria-label="{escape(title)}" style="height: {figure.layout.height}px">{plot.text}</div>'
         f"<figcaption>{escape(meta['description'])}</figcaption>"
         f"<details><summary>The figure's numbers</summary>{numbers.text}</details></figure>"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import marimo
 import uvicorn
@@ -11,6 +13,13 @@ from losscope.errors import InputError
 from losscope.learn import TUTORIAL
 
 HOST = "127.0.0.1"
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+# The browser is told to load from this server only, so no part of the page can ask anyone else for anything.
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; worker-src 'self' blob:"
 
 
 def listen(port: int) -> socket.socket:
@@ -30,7 +39,22 @@ def listen(port: int) -> socket.socket:
     return listening
 
 
+def with_policy(app: Application) -> Application:
+    """The application, with the policy in the head of every answer."""
+
+    async def answer(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        await app(scope, receive, send_with_policy)
+
+    return answer
+
+
 def serve(listening: socket.socket) -> None:
     """Until Ctrl-C."""
     app = marimo.create_asgi_app(quiet=True).with_app(path="", root=str(TUTORIAL)).build()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run(sockets=[listening])
+    config = uvicorn.Config(with_policy(app), log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[listening])

@@ -20,8 +20,7 @@ DIMS = {"1: over the classes": 1, "0: over the samples, which is wrong": 0}
 def controls() -> mo.ui.dictionary:
     """The first sample's outputs, and the dimension of the softmax."""
     moving = page.sliders(("z₀₀", "z₀₁"), BATCH[0], reach=REACH)
-    dim = mo.ui.dropdown(list(DIMS), value=next(iter(DIMS)), label="softmax over dimension")
-    return mo.ui.dictionary({**moving, "dim": dim})
+    return mo.ui.dictionary({**moving, "dim": page.choice("dim", DIMS)})
 
 
 def view(v: dict[str, Any]) -> page.View:

@@ -68,8 +68,9 @@ CHOICES = {
 
 def controls() -> mo.ui.dictionary:
     """What a target is, and what else is known."""
-    target = mo.ui.dropdown(list(CHOICES), value=next(iter(CHOICES)), label="the target of a sample is")
-    return mo.ui.dictionary({"target": target, **{name: mo.ui.switch(label=name) for name in EXTRAS}})
+    return mo.ui.dictionary(
+        {"target": page.choice("a target is", CHOICES), **{name: mo.ui.switch(label=name) for name in EXTRAS}}
+    )
 
 
 def view(v: dict[str, Any]) -> page.View:
@@ -89,8 +90,8 @@ def view(v: dict[str, Any]) -> page.View:
         *([page.note("info", f"Not for {choice.loss} here: {', '.join(left_out)}", [])] if left_out else []),
         page.table(
             "The decision table",
-            ["the target of a sample", "its form", "raw outputs mean", "loss"],
-            [[name, row.target, row.meaning, f"ls.{row.loss}"] for name, row in CHOICES.items()],
+            ["a target is", "loss", "its form", "outputs mean"],
+            [[name, f"ls.{row.loss}", row.target, row.meaning] for name, row in CHOICES.items()],
         ),
         page.words(
             "A vocabulary so large that the logits do not fit: `ls.linear_cross_entropy(x, weight, y)`. Outputs that "

@@ -40,22 +40,24 @@ def view(v: dict[str, Any]) -> page.View:
     """The loss and its gradient; what the library says where options exclude one another."""
     z = torch.tensor([[v[name] for name in Z]], dtype=torch.float64) / v["T"]
     y = torch.tensor([v["y"]])
-    loss = CrossEntropyLoss(focal_gamma=v["γ"], label_smoothing=v["ε"])
+    refused = []
     try:
-        numbers, said = _numbers(loss, z, y), page.steps(explain(loss, z, y))
+        loss = CrossEntropyLoss(focal_gamma=v["γ"], label_smoothing=v["ε"])
     except InputError as error:
-        numbers, said = _numbers(CrossEntropyLoss(), z, y), page.refused(error)
-    gradient = numbers["∂ℓ/∂z, by autograd"]
+        loss, refused = CrossEntropyLoss(), [page.refused(error)]
+    numbers = _numbers(loss, z, y)
+    gradient = numbers["∂ℓ/∂(z/T), by autograd"]
     assert isinstance(gradient, Tensor)
     body = page.stack(
+        page.formula(loss.formula),
         page.words(
-            f"$${loss.formula}$$\n\n"
             "Cross-entropy is the negative log-likelihood of a log-softmax, in one: raw outputs in, nats out. A model "
             r"that says $1/H$ for every class has $\ell = \ln H$: that is chance. The gradient is the simplest there "
             r"is: $\partial \ell / \partial z_h = \hat{y}_h - t_h$."
         ),
+        *refused,
         page.readout(numbers),
-        said,
+        page.steps(explain(loss, z, y)),
         page.picture(_gradient_figure(gradient)),
         page.picture(steps_of_sample(z[0], v["y"])),
         page.words(
@@ -85,7 +87,7 @@ def _numbers(loss: CrossEntropyLoss, z: Tensor, y: Tensor) -> dict[str, page.Num
         "chance, ln H": math.log(z.shape[1]),
         "ŷ": estimate[0],
         "ŷ − t": (estimate - one_hot(y, z.shape[1], dtype=z.dtype))[0],
-        "∂ℓ/∂z, by autograd": torch.autograd.grad(value, leaf)[0][0],
+        "∂ℓ/∂(z/T), by autograd": torch.autograd.grad(value, leaf)[0][0],
     }
 
 
@@ -97,7 +99,7 @@ def _gradient_figure(gradient: Tensor) -> Any:
         "to zero.",
         numbers_of(["output", "∂ℓ/∂z"], rows),
         x="output h",
-        y="∂ℓ/∂z/T",
+        y="∂ℓ/∂(z/T)",
         height=300,
     )
     return page.bars(result, Z, {"∂ℓ/∂z": gradient})

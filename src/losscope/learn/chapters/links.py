@@ -35,9 +35,9 @@ def view(v: dict[str, Any]) -> page.View:
     }
     mover = page.mark(softmax_link((float(z[1]), float(z[2]))), z[0], estimate[0], "here: z₀/T")
     body = page.stack(
+        page.formula(r"\sigma(z) = \frac{1}{1 + e^{-z}}, \quad \hat{y}_h = \frac{e^{z_h}}{\sum_k e^{z_k}}"),
         page.words(
-            r"$$\sigma(z) = \frac{1}{1 + e^{-z}}, \qquad \hat{y}_h = \frac{e^{z_h}}{\sum_k e^{z_k}}$$"
-            "\n\nThe sigmoid makes one probability of one output; the softmax makes a distribution of all of them. "
+            "The sigmoid makes one probability of one output; the softmax makes a distribution of all of them. "
             "A binary problem is $H = 2$ with outputs $(0, z)$, and the sigmoid is that softmax: the first two numbers "
             "say the same."
         ),

@@ -36,20 +36,20 @@ def view(v: dict[str, Any]) -> page.View:
     """Each label's loss and gradient, and their mean."""
     z = torch.tensor([[v[name] for name in Z]], dtype=torch.float64)
     m = multi_hot([[LABELS.index(name) for name in v["m"]]], 3, dtype=z.dtype)
-    loss = BCEWithLogitsLoss(focal_gamma=v["γ"], label_smoothing=v["ε"])
-    note = []
+    refused = []
     try:
-        numbers = _numbers(loss, z, m)
+        loss = BCEWithLogitsLoss(focal_gamma=v["γ"], label_smoothing=v["ε"])
     except InputError as error:
-        numbers, note = _numbers(BCEWithLogitsLoss(), z, m), [page.refused(error)]
+        loss, refused = BCEWithLogitsLoss(), [page.refused(error)]
+    numbers = _numbers(loss, z, m)
     body = page.stack(
+        page.formula(loss.formula),
         page.words(
-            f"$${loss.formula}$$\n\n"
             "When several labels may be true, each output is a question of its own: the sigmoid instead of the "
             "softmax. `mean` divides by all $N \\cdot H$ labels, so chance is $\\ln 2 = 0.693$ whatever $H$ is, and a "
             "label is decided by $z > 0$."
         ),
-        *note,
+        *refused,
         page.readout(numbers),
         page.picture(_figure(z[0], m[0])),
         page.beside(

@@ -37,9 +37,9 @@ def view(v: dict[str, Any]) -> page.View:
         "e^−ℓ = ŷ_y": (-loss).exp(),
     }
     body = page.stack(
+        page.formula(r"\ell_i = -s_{i,y_i} = -\sum_h t_{ih} s_{ih}"),
         page.words(
-            r"$$\ell_i = -s_{i,y_i} = -\sum_h t_{ih} s_{ih}$$"
-            "\n\nOf a row of log-probabilities the loss **picks the entry of the true class**. With a one-hot target "
+            "Of a row of log-probabilities the loss **picks the entry of the true class**. With a one-hot target "
             "the same pick is a sum: all other terms are zero. The answers for the other classes matter only through "
             "the softmax, because all must share one 1."
         ),

@@ -42,9 +42,9 @@ def view(v: dict[str, Any]) -> page.View:
         "its share of the sum ": relative / relative.sum().clamp(min=1e-300),
     }
     body = page.stack(
+        page.formula(r"\ell = (z - y)^2, \quad \ell = (z - \ln y)^2 \;\text{ with }\; \hat{y} = e^z"),
         page.words(
-            r"$$\ell = (z - y)^2 \qquad\qquad \ell = (z - \ln y)^2, \quad \hat{y} = e^z$$"
-            "\n\nSquared error weighs absolute errors, so the largest values decide everything. When what matters is "
+            "Squared error weighs absolute errors, so the largest values decide everything. When what matters is "
             "the ratio, let the network predict the logarithm, and compare there: equal ratios then cost the same, "
             "whatever the size of the value."
         ),

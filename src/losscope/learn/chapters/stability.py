@@ -13,13 +13,12 @@ from losscope.learn import page
 from losscope.links import log_sigmoid, log_softmax, logsumexp
 
 TITLE = "Log-softmax three ways, and where they break"
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def controls() -> mo.ui.dictionary:
     """The second output of (0, z), and its precision."""
-    precision = mo.ui.dropdown(list(DTYPES), value="float32", label="precision")
-    return mo.ui.dictionary({"z": page.amount("z", -150, 150, 1, 95), "precision": precision})
+    return mo.ui.dictionary({"z": page.amount("z", -150, 150, 1, 95), "precision": page.choice("precision", DTYPES)})
 
 
 def view(v: dict[str, Any]) -> page.View:

@@ -29,9 +29,9 @@ def controls() -> mo.ui.dictionary:
     """The form, the class of the first sample, ε, and the labels of the first sample."""
     return mo.ui.dictionary(
         {
-            "form": mo.ui.dropdown(list(FORMS), value="index y", label="form of the target"),
+            "form": page.choice("form", FORMS),
             "y₀": mo.ui.slider(0, 3, 1, value=0, label="y₀", show_value=True),
-            "ε": page.amount("ε (of the soft target)", 0.0, 1.0, 0.05, 0.2),
+            "ε": page.amount("ε (soft)", 0.0, 1.0, 0.05, 0.2),
             "labels": mo.ui.multiselect(list(CLASSES), value=["cat", "dog"], label="labels of sample 0"),
         }
     )

@@ -20,10 +20,10 @@ FIRST, MOST_BARS = "softmax-before-cross-entropy", 12
 
 def controls() -> mo.ui.dictionary:
     """The rule, and the switch."""
-    rules = [rule for rule in RULES if rule in MISTAKES]
+    rules = [FIRST, *(rule for rule in RULES if rule in MISTAKES and rule != FIRST)]
     return mo.ui.dictionary(
         {
-            "rule": mo.ui.dropdown(rules, value=FIRST, label="rule"),
+            "rule": page.choice("rule", rules),
             "wrong": mo.ui.switch(value=True, label="plant the mistake"),
         }
     )
@@ -75,8 +75,10 @@ def _gradients(right: Case, wrong: Case, planted: bool) -> Any:
     both = {"right": _first(right), **({"with the mistake": _first(wrong)} if planted else {})}
     length = max(len(g) for g in both.values())
     names = [str(k) for k in range(length)]
-    rows = [[name, *(float(f"{float(g[k]):.3g}") if k < len(g) else "" for g in both.values())] for k, name in
-            enumerate(names)]
+    rows = [
+        [name, *(float(f"{float(g[k]):.3g}") if k < len(g) else "" for g in both.values())]
+        for k, name in enumerate(names)
+    ]
     result = figure(
         "The gradient that reaches sample 0",
         "∂L/∂z of the first outputs of sample 0. Where the mistake's bars are missing there is no gradient: it is 0, "
