@@ -55,6 +55,15 @@ def test_report_writes_the_page_and_its_numbers(run, file, tmp_path):
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_report_says_what_the_linter_found(run, tmp_path):
+    z = torch.randn(200, 3, generator=torch.Generator().manual_seed(4))
+    np.savez(tmp_path / "soft.npz", outputs=z.softmax(1).numpy(), targets=z.argmax(1).numpy())
+    code, out, err = run("report", "soft.npz")
+    assert (code, err) == (0, "")
+    assert "error softmax-before-cross-entropy" in out
+    assert "remedy: " in out
+
+
 def test_report_of_the_built_in_example(run, tmp_path):
     code, out, _ = run("report", "--out", "page.html", "--samples", "2")
     assert code == 0

@@ -8,7 +8,7 @@ import torch
 from axe_core_python.sync_playwright import Axe
 
 import losscope as ls
-from losscope.reporting import InMemory, build
+from losscope.reporting import InMemory, build, data
 
 NASTY = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>owl", "{{ 7 * 7 }} & $x$")
 WIDTHS = (390, 1400)
@@ -211,14 +211,74 @@ def test_one_file_that_loads_nothing(made):
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", path.read_text())
 
 
-def test_findings_have_a_section_when_they_are_given(tmp_path):
+def test_what_the_linter_finds_is_a_section_and_the_first_thing_to_do(tmp_path):
     z, y = samples()
-    probabilities = z.softmax(1)
-    findings = ls.lint(probabilities, y, loss="cross_entropy")
-    assert findings.findings
-    text = build(ls.CrossEntropyLoss(), InMemory(probabilities, y), findings=findings).html()
-    assert findings.findings[0].title in text.replace("&#39;", "'")
-    assert 'id="findings"' not in build(ls.CrossEntropyLoss(), InMemory(z, y)).html()
+    report = ls.report("cross_entropy", z.softmax(1), y, tmp_path / "report.html")
+    numbers = json.loads((tmp_path / "report.json").read_text())
+    assert numbers["findings"][0]["rule"] == "softmax-before-cross-entropy"
+    assert numbers["findings"][0]["evidence"]
+    assert report.advice[0].code == numbers["findings"][0]["remedy"]
+    text = (tmp_path / "report.html").read_text()
+    section = text[text.index('<section id="findings"') : text.index('<section id="given"')]
+    assert "softmax-before-cross-entropy" in section
+    assert "found nothing" in build(ls.CrossEntropyLoss(), InMemory(z, y)).html()
+    held_out = ls.lint(z, y, loss="cross_entropy", select=["class-imbalance"])
+    assert build(ls.CrossEntropyLoss(), InMemory(z.softmax(1), y), findings=held_out).findings == []
+
+
+def test_the_linter_reads_many_rows_in_part_and_says_so(monkeypatch):
+    z, y = samples(count=1000)
+    monkeypatch.setattr(data, "OUTPUTS", 640)
+    made = build(ls.CrossEntropyLoss(), InMemory(z.softmax(1), y))
+    assert dict(made.given)["read by the linter"] == "160 of 1,000 rows, in 16 blocks"
+    assert made.findings[0]["rule"] == "softmax-before-cross-entropy"
+
+
+@pytest.mark.parametrize("out_features", [(), (5,)])
+def test_the_last_linear_layer_with_its_loss(tmp_path, out_features):
+    torch.manual_seed(0)
+    loss = ls.LinearCrossEntropyLoss(7, 4, out_features=out_features, bias=True, label_smoothing=0.1)
+    x, y = torch.randn(60, 7), torch.randint(4, (60, *out_features))
+    report = ls.report(loss, x, y, tmp_path / "report.html", class_names=NASTY)
+    z = loss.logits(x).detach()
+    assert report.summary.nll == pytest.approx(float(torch.nn.functional.cross_entropy(z.double(), y)))
+    first = report.samples[0].to_dict()
+    steps = {step["symbol"]: step["value"] for step in first["steps"]}
+    assert steps["z"] == pytest.approx(z[0].flatten(1)[:, 0].tolist() if out_features else z[0].tolist(), rel=1e-5)
+    assert first["true"] == [int(y[0].flatten()[0])]
+    assert "W x + b" in dict(report.given)["outputs are taken as"]
+
+
+FURTHER = {
+    "cross_entropy": ((6, 4, 5, 3), (6, 5, 3)),
+    "nll": ((6, 4, 5), (6, 5)),
+    "bce_with_logits": ((6, 4, 5), (6, 4, 5)),
+    "bce": ((6, 4, 5), (6, 4, 5)),
+    "mse": ((6, 4, 5, 3), (6, 4, 5, 3)),
+    "msle": ((6, 4, 5), (6, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_dimensions_for_every_loss(tmp_path, name):
+    torch.manual_seed(0)
+    outputs, targets = FURTHER[name]
+    z = torch.randn(outputs)
+    z = {"nll": z.log_softmax(1), "bce": z.sigmoid()}.get(name, z)
+    y = torch.rand(targets) + 0.1 if name.startswith("ms") else torch.randint(2, targets)
+    y = y.float() if name.startswith("bce") else y
+    report = ls.report(name, z, y, tmp_path / "report.html")
+    assert report.summary.num_samples == y.numel()
+    assert len(report.samples[0].outputs) == 4
+    assert report.samples[0].rows[0].cells == pytest.approx(z[0].flatten(1)[:, 0].tolist())
+    assert report.figures
+
+
+@pytest.mark.parametrize("name", ["bce_with_logits", "mse"])
+def test_one_output_without_a_dimension_of_its_own(tmp_path, name):
+    z = torch.randn(40, generator=torch.Generator().manual_seed(5))
+    report = ls.report(name, z, (z > 0.2).float(), tmp_path / "report.html")
+    assert report.samples[0].rows[0].cells == pytest.approx([float(z[0])])
 
 
 def test_everything_ignored_still_gives_a_page(tmp_path):

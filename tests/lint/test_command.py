@@ -8,8 +8,7 @@ import pytest
 from tests.lint.samples import classes
 
 from losscope.cli import app
-from losscope.cli import lint as command
-from losscope.reporting import InMemory
+from losscope.reporting import InMemory, data
 
 
 @pytest.fixture
@@ -87,9 +86,9 @@ def test_no_such_file(run):
 
 
 def test_a_large_file_is_read_in_blocks(monkeypatch):
-    monkeypatch.setattr(command, "OUTPUTS", 1600)
+    monkeypatch.setattr(data, "OUTPUTS", 1600)
     z, y = classes(1000)
-    some, targets = command.sample(InMemory(z, y))
+    some, targets = data.spread(InMemory(z, y))
     assert some.shape == (160, 10)
     assert (some[:10] == z[:10]).all()
     assert (some[-10:] == z[-10:]).all()

@@ -9,17 +9,12 @@ import typer
 from losscope.cli import options as o
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from losscope.linting import LintResult
-    from losscope.reporting import Data
 
 Select = Annotated[str | None, typer.Option(help="Only these rules: 'a,b'.", metavar="RULES")]
 Ignore = Annotated[str | None, typer.Option(help="Not these rules: 'a,b'.", metavar="RULES")]
 HeldOut = Annotated[bool, typer.Option("--held-out", help="The samples were not trained on.")]
 Step = Annotated[int | None, typer.Option(help="Optimizer steps made before; 0 is the first.", metavar="STEP")]
-
-OUTPUTS, BLOCKS = 1 << 24, 16
 
 
 def lint(
@@ -39,9 +34,10 @@ def lint(
     from losscope.cli.inputs import read
     from losscope.cli.terminal import errors, results
     from losscope.linting import lint as look
+    from losscope.reporting.data import BLOCKS, spread
 
     given = read(file, loss, outputs, targets, targets_file, None, ignore_index)
-    z, y = sample(given.data)
+    z, y = spread(given.data)
     found = look(z, y, loss=given.loss, select=_names(select), ignore=_names(ignore), held_out=held_out, step=step)
     if len(z) < len(given.data):
         errors().print(f"Read: {len(z):,} of {len(given.data):,} rows, in {BLOCKS} blocks.", markup=False)
@@ -52,21 +48,6 @@ def lint(
 def exit_code(found: LintResult) -> int:
     """0 clean, 1 with an error or a warning; unusable input is 2 (``main`` sees to it)."""
     return 0 if found.ok else 1
-
-
-def sample(data: Data) -> tuple[Tensor, Tensor]:
-    """All rows, or as many as hold OUTPUTS numbers, in blocks that are spread over the file."""
-    import torch
-
-    width = next(iter(data.batches(1, 0, 1)))[0].numel()
-    total, rows = len(data), max(BLOCKS, OUTPUTS // width)
-    if rows >= total:
-        return next(iter(data.batches(total)))
-    size = rows // BLOCKS
-    starts = torch.linspace(0, total - size, BLOCKS).long().tolist()
-    blocks = [next(iter(data.batches(size, start, start + size))) for start in starts]
-    z, y = zip(*blocks, strict=True)
-    return torch.cat(z), torch.cat(y)
 
 
 def _names(given: str | None) -> list[str] | None:

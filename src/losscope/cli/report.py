@@ -63,6 +63,11 @@ def _tell(console: Console, made: Report, page: Path) -> None:
         console.print(f"  {name}: {text}", markup=False, soft_wrap=True)
     console.print()
     console.print(made.summary)
+    console.print()
+    console.print("The linter:" if made.findings else "The linter found nothing.")
+    for finding in made.findings:
+        console.print(f"  {finding['severity']} {finding['rule']}: {finding['title']}", markup=False)
+        console.print(f"    remedy: {finding['remedy']}", markup=False)
     for sample in made.samples:
         console.print()
         console.print(table(sample))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,12 @@ class Advice(NamedTuple):
 def advice(summary: SummaryResult) -> list[Advice]:
     """In the order in which to do it."""
     return [*_broken(summary), *_BY_KIND[type(summary)](summary), *_look_at_worst(summary)]
+
+
+def first_of_all(findings: Sequence[dict[str, Any]]) -> list[Advice]:
+    """The remedies of the linter's errors and warnings, each once."""
+    serious = [finding for finding in findings if finding["severity"] != "info"]
+    return [Advice(f"Put right what the linter found: {finding['title']}.", finding["remedy"]) for finding in serious]
 
 
 def _broken(summary: SummaryResult) -> Iterator[Advice]:

@@ -14,9 +14,11 @@ import plotly.graph_objects as go
 from torch import Tensor, nn
 
 from losscope.figures import for_summary
+from losscope.linting import Finding
 from losscope.losses import Loss, as_loss
-from losscope.reporting.advice import Advice, advice
+from losscope.reporting.advice import Advice, advice, first_of_all
 from losscope.reporting.data import Data, InMemory, check_rows, rows_at_once
+from losscope.reporting.findings import look, plain
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
 from losscope.reporting.writing import check_page, write_text
@@ -33,7 +35,7 @@ class Report:
         given: name and text of what was given.
         summary: what was measured.
         samples: chosen samples, step by step.
-        findings: of the linter, as plain data; None where it was not asked.
+        findings: of the linter, as plain data, the worst first.
         images: an image (h, w) in 0…1 for each of the worst samples and of the chosen, by their index.
     """
 
@@ -42,13 +44,13 @@ class Report:
     given: list[tuple[str, str]]
     summary: SummaryResult
     samples: list[Sample]
-    findings: list[dict[str, Any]] | None = None
+    findings: list[dict[str, Any]]
     images: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def advice(self) -> list[Advice]:
-        """What to do next."""
-        return advice(self.summary)
+        """What to do next: what the linter found comes first, since the other numbers rest on it."""
+        return [*first_of_all(self.findings), *advice(self.summary)]
 
     @cached_property
     def figures(self) -> dict[str, go.Figure]:
@@ -104,7 +106,7 @@ def report(
     title: str = "Outputs and targets",
     samples: int = 3,
     rows: Sequence[int] | None = None,
-    findings: Iterable[Any] | None = None,
+    findings: Iterable[Finding] | None = None,
 ) -> Report:
     """One self-contained page about what raw outputs say, with report.json beside it.
 
@@ -117,7 +119,7 @@ def report(
         title: what the page is about.
         samples: how many samples are shown step by step: the first, and the worst.
         rows: which samples are shown instead.
-        findings: what ``losscope.lint`` found, for a section of its own.
+        findings: what ``losscope.lint`` found, where it has looked already.
 
     Returns:
         What the page says, as data.
@@ -156,7 +158,7 @@ def build(
     title: str = "Outputs and targets",
     samples: int = 3,
     rows: Sequence[int] | None = None,
-    findings: Iterable[Any] | None = None,
+    findings: Iterable[Finding] | None = None,
     images: Tensor | None = None,
     summary: SummaryResult | None = None,
 ) -> Report:
@@ -169,7 +171,7 @@ def build(
         title: what the page is about.
         samples: how many samples are shown step by step.
         rows: which samples are shown instead.
-        findings: what ``losscope.lint`` found.
+        findings: what ``losscope.lint`` found, where it has looked already.
         images: (N, h, w), 0…1, a picture of each sample.
         summary: of these rows, where it has been measured already.
 
@@ -186,7 +188,7 @@ def build(
         given(loss, data, result),
         result,
         [take_apart(loss, data, i, why, class_names) for i, why in chosen.items()],
-        None if findings is None else [finding.to_dict() for finding in findings],
+        [plain(finding) for finding in (look(loss, data) if findings is None else findings)],
         {} if images is None else {i: images[i] for i in shown},
     )
 

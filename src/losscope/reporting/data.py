@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from losscope.errors import InputError, describe
+from losscope.losses import CrossEntropyLoss, LinearCrossEntropyLoss, Loss
 
 LOGITS_AT_ONCE = 1 << 22
+OUTPUTS, BLOCKS = 1 << 24, 16  # as many numbers as the linter is shown, and from how many places
 
 
 class Data(Protocol):
@@ -81,3 +84,29 @@ def rows_at_once(data: Data) -> int:
     """So many rows that their outputs fit a bounded memory."""
     outputs, _ = row(data, 0)
     return max(1, LOGITS_AT_ONCE // max(1, outputs.numel()))
+
+
+def num_spread(data: Data) -> int:
+    """How many rows ``spread`` reads: all, or as many as hold OUTPUTS numbers."""
+    width = max(1, row(data, 0)[0].numel())
+    total, rows = len(data), max(BLOCKS, OUTPUTS // width)
+    return total if rows >= total else rows // BLOCKS * BLOCKS
+
+
+def spread(data: Data) -> tuple[Tensor, Tensor]:
+    """All rows, or as many as hold OUTPUTS numbers, in blocks that are spread over the data."""
+    total, rows = len(data), num_spread(data)
+    if rows == total:
+        return next(iter(data.batches(total)))
+    size = rows // BLOCKS
+    starts = torch.linspace(0, total - size, BLOCKS, dtype=torch.float64).long().tolist()
+    blocks = [next(iter(data.batches(size, start, start + size))) for start in starts]
+    z, y = zip(*blocks, strict=True)
+    return torch.cat(z), torch.cat(y)
+
+
+def on_logits(loss: Loss, x: Tensor) -> tuple[Loss, Tensor]:
+    """The loss of logits and the logits, where the loss has a linear layer of its own; else both as they are."""
+    if not isinstance(loss, LinearCrossEntropyLoss):
+        return loss, x
+    return CrossEntropyLoss(loss.weight, **loss.options._asdict()), loss.logits(x).detach()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from losscope.losses import Loss
-from losscope.reporting.data import Data, row
+from losscope.losses import LinearCrossEntropyLoss, Loss
+from losscope.reporting.data import BLOCKS, Data, num_spread, on_logits, row
 from losscope.summary import CategoricalSummary, SummaryResult
 from losscope.targets import TargetKind, recognise
 
@@ -29,19 +29,27 @@ _DECISION = {
 
 def given(loss: Loss, data: Data, summary: SummaryResult) -> list[tuple[str, str]]:
     """Name and text of each thing to know before reading on."""
-    z, y = row(data, 0)
+    x, y = row(data, 0)
+    _, z = on_logits(loss, x)
     found = [tuple(line.split(": ", 1)) for line in data.describe().splitlines()]
     looks = recognise(y, z) if z.shape == y.shape or not y.is_floating_point() else loss.target_kind
     rows = [
         *((name, text) for name, text in found),
         ("loss", repr(loss)),
-        ("outputs are taken as", _MEANING[loss.link.space]),
+        ("outputs are taken as", _outputs(loss)),
         ("targets are taken as", _target(loss, looks)),
         ("counted", _counted(summary)),
     ]
+    if num_spread(data) < len(data):
+        rows.append(("read by the linter", f"{num_spread(data):,} of {len(data):,} rows, in {BLOCKS} blocks"))
     if loss.target_kind is not TargetKind.VALUE:
         rows.append(("decision", _DECISION[loss.link.name]))
     return rows
+
+
+def _outputs(loss: Loss) -> str:
+    own_layer = isinstance(loss, LinearCrossEntropyLoss)
+    return f"{'input of the last linear layer, whose z = W x + b are ' * own_layer}{_MEANING[loss.link.space]}"
 
 
 def _target(loss: Loss, looks: TargetKind) -> str:

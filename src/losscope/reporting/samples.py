@@ -13,7 +13,7 @@ from torch import Tensor
 from losscope.explain import Explanation, Step, explain
 from losscope.figures.numbers import number
 from losscope.losses import Loss
-from losscope.reporting.data import Data, check_rows, row
+from losscope.reporting.data import Data, check_rows, on_logits, row
 from losscope.summary import SummaryResult
 
 MOST_COLUMNS = 7
@@ -99,7 +99,9 @@ def choose(summary: SummaryResult, count: int, wanted: Sequence[int] | None) -> 
 
 def take_apart(loss: Loss, data: Data, i: int, why: str, names: Sequence[str] | None) -> Sample:
     """The sample i in its steps; of a sample with further dimensions the first position."""
-    z, y = _first_position(*row(data, i))
+    x, y = row(data, i)
+    loss, z = on_logits(loss, x)
+    z, y = _first_position(z, y)
     many = z.shape[1] if z.ndim > 1 else 1
     true, decided = _truth(y, z), _decision(loss, z)
     shown = _columns(z, [*true, *decided])

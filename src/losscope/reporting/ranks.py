@@ -1,0 +1,123 @@
+"""One report made by many ranks: each measures its part of the rows, the summaries are merged, the first writes.
+
+The sums of a summary are exact, so the result is the same to the last digit whatever the number of ranks.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch.distributed as dist
+
+from losscope.errors import InputError
+from losscope.losses import Loss
+from losscope.reporting.data import Data, rows_at_once
+from losscope.summary import Summary
+
+T = TypeVar("T")
+
+
+@contextmanager
+def together(seconds: float) -> Iterator[None]:
+    """Joins the other ranks where ``torchrun`` started this one, and leaves them at the end.
+
+    Args:
+        seconds: how long a rank waits for the others.
+
+    Raises:
+        InputError: one of them is gone, or has not answered in this time.
+    """
+    if not _started_by_torchrun():
+        yield
+        return
+    try:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
+        yield
+    except RuntimeError as error:  # gloo's: a connection that was closed or timed out
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError("torchrun", "an answer from every rank", line, "see what ended the other rank") from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _started_by_torchrun() -> bool:
+    return dist.is_available() and int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ
+
+
+def rank() -> tuple[int, int]:
+    """This rank's number, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def agree(work: Callable[[], T]) -> T:
+    """What each rank does on its own; an error on one of them is raised on all, so that none waits for another.
+
+    Raises:
+        InputError: that of the first rank which had one.
+    """
+    own, count = rank()
+    if count == 1:
+        return work()
+    result, error = None, None
+    try:
+        result = work()
+    except InputError as raised:
+        error = raised
+    said: list[tuple[str, str, str, str] | None] = [None] * count
+    dist.all_gather_object(said, error and (error.where, error.expected, error.got, error.fix))
+    for parts in said:
+        if parts is not None:
+            raise InputError(*parts) from error
+    return result  # type: ignore[return-value]  # there was no error, so there is a result
+
+
+def share(data: Data) -> tuple[int, int]:
+    """The first row of this rank's part, and the one after its last.
+
+    The parts are equal, but where a row group begins near their border, that is the border: no two ranks read it.
+    """
+    own, count = rank()
+    begins = getattr(data, "begins", ())
+    return _border(len(data), own, count, begins), _border(len(data), own + 1, count, begins)
+
+
+def _border(rows: int, part: int, parts: int, begins: Sequence[int]) -> int:
+    border = rows * part // parts
+    if part in (0, parts):
+        return border
+    at = bisect_left(begins, border)
+    nearest = min(begins[max(at - 1, 0) : at + 1], key=lambda b: abs(b - border), default=border)
+    return nearest if abs(nearest - border) * 4 * parts <= rows else border
+
+
+def measure(
+    loss: Loss,
+    data: Data,
+    class_names: Sequence[str] | None = None,
+    told: Callable[[int, int], None] = lambda done, rows: None,
+) -> Summary:
+    """A pass over this rank's rows, a few at a time; ``compute`` on the summary then merges those of all ranks.
+
+    Args:
+        loss: the loss.
+        data: the rows of all ranks.
+        class_names: of the classes or of the labels.
+        told: is called with how many rows are done, and of how many.
+
+    Raises:
+        InputError: rows, names and loss do not fit each other.
+    """
+    summary = Summary(loss, labels=class_names)
+    start, stop = share(data)
+    at = start
+    for z, y in data.batches(rows_at_once(data), start, stop):
+        summary.update(z, y, index=at)
+        at += len(y)
+        told(at - start, stop - start)
+    return summary
