@@ -1,4 +1,4 @@
-"""The fused CPU kernels against float64 and torch, at the sizes and on the inputs that the property tests don't reach."""
+"""The fused CPU kernels against float64 and torch, where the property tests do not reach."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
-from losscope.kernels.cpu import autograd, serves, values
-from losscope.kernels.cpu import cross_entropy as fused
+from losscope.kernels.cpu import autograd, classes, serves, values
 from losscope.kernels.cpu.compiled import NotCompiled
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
@@ -31,7 +30,7 @@ def cross_entropy(
         return eager.cross_entropy(z, target, weight, options)
     plain = options._replace(return_stats=False)
     job = autograd.Job(
-        lambda z, gradient, upstream: fused.compute(
+        lambda z, gradient, upstream: classes.compute(
             z, target, weight, options if upstream is None else plain, gradient=gradient, upstream=upstream
         ),
         lambda z: reference.cross_entropy(z, target, weight, plain),
@@ -65,7 +64,7 @@ def _rows(
 ) -> chunked.Chunk:
     """A chunk of logits, whose memory the gradient takes."""
     target = target.to(z.dtype) if target.is_floating_point() else target
-    result = fused.compute(z, target, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
+    result = classes.compute(z, target, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
     return chunked.Chunk(result.loss, result.stats, result.gradient)
 
 

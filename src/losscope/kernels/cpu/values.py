@@ -12,7 +12,7 @@ from torch import Tensor
 
 from losscope.kernels.cpu import compiled, memory, team
 from losscope.kernels.cpu.arguments import Elementwise
-from losscope.kernels.cpu.cross_entropy import Result, real
+from losscope.kernels.cpu.classes import Result, real
 from losscope.kernels.cpu.elementwise import over_labels, over_squares
 from losscope.kernels.options import BinaryOptions
 
