@@ -106,12 +106,18 @@ def index_values(where: str, y: Tensor, num_classes: int, ignore_index: int) -> 
     """Every index is in 0…H−1 or is ``ignore_index``."""
     if not readable(y) or y.numel() == 0:
         return
-    lowest, highest = y.aminmax()
-    if lowest.item() >= 0 and highest.item() < num_classes:
+    lowest, highest = extremes(y)
+    if lowest >= 0 and highest < num_classes:
         return
     bad = ((y < 0) | (y >= num_classes)) & (y != ignore_index)
     if bool(bad.any()):
         _index_out_of_range(where, y, bad, num_classes, ignore_index)
+
+
+def extremes(x: Tensor) -> tuple[float, float]:
+    """The smallest and the largest value. Flat, because torch walks the elements one by one for more dimensions."""
+    lowest, highest = (x.detach().view(-1) if x.is_contiguous() else x.detach()).aminmax()
+    return lowest.item(), highest.item()
 
 
 def _index_dtype(where: str, z: Tensor, y: Tensor, expected: Sequence[int]) -> None:
@@ -196,7 +202,7 @@ def unit_interval(where: str, name: str, x: Tensor, ignored: float | None = None
     """Every value is in [0, 1], or is the ignored one."""
     if not readable(x) or x.numel() == 0:
         return
-    lowest, highest = x.detach().aminmax()
+    lowest, highest = extremes(x)
     if lowest >= 0 and highest <= 1:
         return
     bad = ~((x >= 0) & (x <= 1)) if ignored is None else ~((x >= 0) & (x <= 1)) & (x != ignored)

@@ -118,7 +118,7 @@ def _ignored_are_finite(z: Tensor, y: Tensor, options: CategoricalOptions) -> bo
     """An ignored row that holds −inf, inf or NaN would reach torch's gradient as 0·NaN."""
     if y.numel() == 0:
         return True
-    lowest, highest = y.aminmax()
+    lowest, highest = (y.view(-1) if y.is_contiguous() else y).aminmax()
     if not lowest.item() <= options.ignore_index <= highest.item():
         return True
     ignored = y == options.ignore_index
