@@ -64,15 +64,18 @@ def trace(figure: go.Figure, name: str) -> go.Scatter:
 
 
 def test_which_figures_a_summary_has(categorical, labels):
-    names = {"LossDistributionDisplay", "ReliabilityDisplay", "ClassLossDisplay"}
+    every = {"LossDistributionDisplay", "WorstDisplay"}
+    names = every | {"ReliabilityDisplay", "ClassLossDisplay", "ClassDistributionDisplay"}
     only = {"ConfidenceDisplay", "TemperatureDisplay", "ConfusionDisplay"}
     assert set(figures.for_summary(ls.summarize("cross_entropy", *categorical))) == names | only
-    assert set(figures.for_summary(ls.summarize("bce_with_logits", *labels))) == names | {"ThresholdDisplay"}
-    values = torch.linspace(0, 1, 9)
-    assert set(figures.for_summary(ls.summarize("mse", values, values**2))) == {
-        "LossDistributionDisplay",
-        "ResidualDisplay",
+    assert set(figures.for_summary(ls.summarize("bce_with_logits", *labels))) == names | {
+        "ThresholdDisplay",
+        "LabelThresholdDisplay",
     }
+    one = figures.for_summary(ls.summarize("bce_with_logits", labels[0][:, :1], labels[1][:, :1]))
+    assert "LabelThresholdDisplay" not in one
+    values = torch.linspace(0, 1, 9)
+    assert set(figures.for_summary(ls.summarize("mse", values, values**2))) == every | {"ResidualDisplay"}
 
 
 def test_every_figure_has_a_title_axes_words_and_numbers(categorical, labels):
@@ -197,6 +200,53 @@ def test_thresholds_against_scikit_learn(labels):
     precision, recall, f1, _ = precision_recall_fscore_support(m.flatten(), decided.flatten(), average="binary")
     assert (display.precision[at], display.recall[at], display.f1[at]) == pytest.approx((precision, recall, f1))
     assert np.nanmax(display.f1) == display.f1[np.argmin(abs(display.thresholds - display.best))]
+
+
+def test_thresholds_of_each_label_against_scikit_learn(labels):
+    z, m = labels
+    display = figures.LabelThresholdDisplay.from_predictions(z, m, loss="bce_with_logits", class_names="abc")
+    for k, name in enumerate(display.names):
+        decided = torch.sigmoid(z[:, "abc".index(name)].double()) >= display.best[k]
+        expected = precision_recall_fscore_support(m[:, "abc".index(name)], decided, average="binary")[:3]
+        assert display.at(display.best)[k] == pytest.approx(expected)
+        assert expected[2] == pytest.approx(np.nanmax(display.f1[k]))
+    assert [row[0] for row in display.plot().layout.meta["table"]["rows"]] == display.names
+
+
+def test_quantiles_in_each_class_against_numpy(categorical):
+    z, y = categorical
+    display = figures.ClassDistributionDisplay.from_predictions(z, y, class_names=NAMES)
+    losses = torch.nn.functional.cross_entropy(z.double(), y, reduction="none")
+    for name, found in zip(display.names, display.quantiles, strict=True):
+        of_class = losses[y == NAMES.index(name)].numpy()
+        inside = np.quantile(of_class, [0.05, 0.25, 0.5, 0.75, 0.95], method="inverted_cdf")
+        np.testing.assert_allclose(found, inside, rtol=2**0.25 - 1)  # bins are a quarter of an octave
+    assert list(display.quantiles[:, 2]) == sorted(display.quantiles[:, 2], reverse=True)
+
+
+def test_worst_samples(categorical):
+    z, y = categorical
+    display = figures.WorstDisplay.from_predictions(z, y, class_names=NAMES)
+    losses = torch.nn.functional.cross_entropy(z.double(), y, reduction="none")
+    order = losses.argsort(descending=True)[: len(display.names)]
+    assert display.names == [str(int(i)) for i in order]
+    assert display.targets == [NAMES[y[i]] for i in order]
+    np.testing.assert_allclose(display.loss, losses[order])
+    masked = figures.WorstDisplay.from_predictions(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), torch.tensor([1, 1]))
+    assert masked.plot().layout.meta["table"]["rows"][0][1] == "∞"
+    assert np.isfinite(masked.plot().data[0].x).all()
+
+
+def test_reliability_before_and_after_temperature():
+    generator = torch.Generator().manual_seed(6)
+    z = torch.randn(4000, 4, generator=generator)
+    y = torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
+    display = figures.ReliabilityDisplay.from_predictions(3 * z, y)
+    assert display.after.ece < display.ece
+    rescaled = figures.ReliabilityDisplay.from_predictions(3 * z / display.after.temperature, y)
+    full = rescaled.count > 100
+    np.testing.assert_allclose(display.after.accuracy[full], rescaled.accuracy[full], atol=0.06)
+    assert trace(display.plot(), "at T =").y.size == 15
 
 
 def test_residuals(labels):

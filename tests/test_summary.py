@@ -392,6 +392,13 @@ def test_the_temperature_is_the_minimum(truth):
     assert (t.nll_before, t.ece_before) == (pytest.approx(r.nll, rel=1e-12), pytest.approx(r.calibration.ece, rel=1e-9))
     after = summarize("cross_entropy", z / t.temperature, y)
     assert t.ece == pytest.approx(after.calibration.ece, abs=0.004)
+    torch.testing.assert_close(t.bin_count, after.calibration.count.double(), rtol=0.1, atol=25)
+    well_filled = t.bin_count > 200
+    for mine, theirs in ((t.bin_accuracy, "accuracy"), (t.bin_confidence, "confidence")):
+        expected = getattr(after.calibration, theirs)
+        torch.testing.assert_close(mine[well_filled], expected[well_filled], rtol=0, atol=0.03)
+    gaps = (t.bin_count * (t.bin_accuracy - t.bin_confidence)).nan_to_num().abs().sum() / len(y)
+    assert float(gaps) == pytest.approx(t.ece)
     k = 20
     at = summarize("cross_entropy", z / t.grid[k], y)
     assert float(t.grid_nll[k]) == pytest.approx(at.nll, rel=1e-9)

@@ -5,11 +5,13 @@ Every figure carries what it says in words and its numbers in ``figure.layout.me
 
 from losscope.figures.calibration import ReliabilityDisplay, TemperatureDisplay
 from losscope.figures.catalogue import for_summary
+from losscope.figures.class_distribution import ClassDistributionDisplay
 from losscope.figures.classes import ClassLossDisplay, ConfusionDisplay
 from losscope.figures.confidence import ConfidenceDisplay
 from losscope.figures.display import Display
 from losscope.figures.distribution import LossDistributionDisplay
 from losscope.figures.grids import target_grid
+from losscope.figures.label_thresholds import LabelThresholdDisplay
 from losscope.figures.likelihoods import (
     focal,
     gradients,
@@ -23,17 +25,21 @@ from losscope.figures.residuals import ResidualDisplay
 from losscope.figures.stability import log_softmax_three_ways
 from losscope.figures.steps import steps_of_sample
 from losscope.figures.thresholds import ThresholdDisplay
+from losscope.figures.worst import WorstDisplay
 
 __all__ = [
+    "ClassDistributionDisplay",
     "ClassLossDisplay",
     "ConfidenceDisplay",
     "ConfusionDisplay",
     "Display",
+    "LabelThresholdDisplay",
     "LossDistributionDisplay",
     "ReliabilityDisplay",
     "ResidualDisplay",
     "TemperatureDisplay",
     "ThresholdDisplay",
+    "WorstDisplay",
     "focal",
     "for_summary",
     "gradients",

@@ -10,8 +10,25 @@ import plotly.graph_objects as go
 from losscope.errors import InputError
 from losscope.figures.display import Display
 from losscope.figures.numbers import number
-from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, line, table
+from losscope.figures.style import BLUE, GREY, VERMILLION, Table, faded, figure, line, table
 from losscope.summary import BinarySummary, CategoricalSummary
+
+
+@dataclass(frozen=True, eq=False)
+class AfterTemperature:
+    """The bins of softmax(z / T).
+
+    Attributes:
+        temperature: T, the one with the smallest mean ℓ.
+        confidence: (B,) mean confidence; NaN where there is none.
+        accuracy: (B,) the part that is right; NaN where there is none.
+        ece: the expected calibration error.
+    """
+
+    temperature: float
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    ece: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +46,7 @@ class ReliabilityDisplay(Display):
         ece_null: (5 %, mean, 95 %) of the ECE of a calibrated model of this size.
         p_value: the part of such models whose ECE is at least as large.
         right: what is right: "d = y" or "m = 1".
+        after: the same at the best temperature, where there is one.
     """
 
     edges: np.ndarray
@@ -41,6 +59,7 @@ class ReliabilityDisplay(Display):
     ece_null: tuple[float, float, float]
     p_value: float
     right: str
+    after: AfterTemperature | None = None
     takes = (CategoricalSummary, BinarySummary)
 
     @classmethod
@@ -58,6 +77,7 @@ class ReliabilityDisplay(Display):
             (null.low, null.mean, null.high),
             null.p_value,
             "d = y" if isinstance(summary, CategoricalSummary) else "m = 1",
+            _after(summary),
         )
 
     def describe(self) -> str:
@@ -73,16 +93,20 @@ class ReliabilityDisplay(Display):
         return (
             f"ECE = {number(self.ece)} over {self.count.sum():,} samples. A perfectly calibrated model of this "
             f"size shows "
-            f"{number(low)} to {number(high)} (mean {number(mean)}), {verdict}."
+            f"{number(low)} to {number(high)} (mean {number(mean)}), {verdict}.{self._describe_after()}"
         )
+
+    def _describe_after(self) -> str:
+        if self.after is None:
+            return ""
+        return f" At T = {number(self.after.temperature)} the ECE is {number(self.after.ece)}."
 
     def plot(self) -> go.Figure:
         """Points on a diagonal, inside or outside of the null band, and the counts below."""
         shown = np.flatnonzero(self.count)
         x, y, n = self.confidence[shown], self.accuracy[shown], self.count[shown]
         low, high = self.low[shown], self.high[shown]
-        rows = [[*map(_round, row), int(k)] for *row, k in zip(x, y, low, high, n, strict=True)]
-        numbers = table(["confidence", "accuracy", "null 5 %", "null 95 %", "samples"], rows)
+        numbers = self._table()
         result = figure(
             "Does a confidence come true?",
             self.describe(),
@@ -120,6 +144,17 @@ class ReliabilityDisplay(Display):
             hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>%{customdata[0]} samples<br>"
             "calibrated: %{customdata[1]:.3f} – %{customdata[2]:.3f}<extra></extra>",
         )
+        if self.after is not None:
+            result.add_scatter(
+                x=self.after.confidence,
+                y=self.after.accuracy,
+                mode="lines+markers",
+                connectgaps=True,
+                line=line(VERMILLION, "dot"),
+                marker={"size": 8, "symbol": "diamond"},
+                name=f"at T = {number(self.after.temperature)}, ECE {number(self.after.ece)}",
+                hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<extra></extra>",
+            )
         result.add_bar(
             x=(self.edges[1:] + self.edges[:-1]) / 2,
             y=self.count,
@@ -130,6 +165,30 @@ class ReliabilityDisplay(Display):
             hovertemplate="%{y} samples<extra></extra>",
         )
         return result
+
+    def _table(self) -> Table:
+        """The bins that hold samples, before or after."""
+        columns = ["confidence", "accuracy", "null 5 %", "null 95 %", "samples"]
+        values = [self.confidence, self.accuracy, self.low, self.high, self.count]
+        if self.after is not None:
+            columns += ["confidence at T", "accuracy at T"]
+            values += [self.after.confidence, self.after.accuracy]
+        bins = [f"{number(a)} – {number(b)}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
+        cells = np.stack(values, 1)
+        filled = ~np.isnan(np.delete(cells, 4, 1)).all(1)
+        rows = [[name, *map(_cell, row)] for name, row, some in zip(bins, cells, filled, strict=True) if some]
+        return table(["bin", *columns], rows)
+
+
+def _after(summary: CategoricalSummary | BinarySummary) -> AfterTemperature | None:
+    t = summary.temperature if isinstance(summary, CategoricalSummary) else None
+    if t is None:
+        return None
+    return AfterTemperature(t.temperature, t.bin_confidence.numpy(), t.bin_accuracy.numpy(), t.ece)
+
+
+def _cell(value: float) -> float | None:
+    return None if np.isnan(value) else _round(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from losscope.figures.calibration import ReliabilityDisplay, TemperatureDisplay
+from losscope.figures.class_distribution import ClassDistributionDisplay
 from losscope.figures.classes import ClassLossDisplay, ConfusionDisplay
 from losscope.figures.confidence import ConfidenceDisplay
 from losscope.figures.display import Display
 from losscope.figures.distribution import LossDistributionDisplay
+from losscope.figures.label_thresholds import LabelThresholdDisplay
 from losscope.figures.residuals import ResidualDisplay
 from losscope.figures.thresholds import ThresholdDisplay
-from losscope.summary import CategoricalSummary, SummaryResult
+from losscope.figures.worst import WorstDisplay
+from losscope.summary import BinarySummary, CategoricalSummary, SummaryResult
 
 DISPLAYS: tuple[type[Display], ...] = (
     LossDistributionDisplay,
@@ -20,8 +23,11 @@ DISPLAYS: tuple[type[Display], ...] = (
     TemperatureDisplay,
     ConfusionDisplay,
     ClassLossDisplay,
+    ClassDistributionDisplay,
     ThresholdDisplay,
+    LabelThresholdDisplay,
     ResidualDisplay,
+    WorstDisplay,
 )
 
 
@@ -33,5 +39,16 @@ def for_summary(summary: SummaryResult) -> dict[str, go.Figure]:
 def _fits(kind: type[Display], summary: SummaryResult) -> bool:
     if not isinstance(summary, kind.takes) or not summary.num_counted:
         return False
-    lacks_temperature = isinstance(summary, CategoricalSummary) and summary.temperature is None
-    return not (kind is TemperatureDisplay and lacks_temperature)
+    return kind not in _lacking(summary)
+
+
+def _lacking(summary: SummaryResult) -> list[type[Display]]:
+    """The figures whose numbers this summary could not keep, or that would say nothing new."""
+    lacking: list[type[Display]] = [] if summary.worst else [WorstDisplay]
+    if isinstance(summary, CategoricalSummary) and summary.temperature is None:
+        lacking.append(TemperatureDisplay)
+    if isinstance(summary, CategoricalSummary | BinarySummary) and summary.classes.loss_histogram is None:
+        lacking.append(ClassDistributionDisplay)
+    if isinstance(summary, BinarySummary) and (summary.thresholds is None or summary.num_labels == 1):
+        lacking.append(LabelThresholdDisplay)
+    return lacking

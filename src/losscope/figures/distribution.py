@@ -85,7 +85,7 @@ class LossDistributionDisplay(Display):
         )
         _mark(result, self.mean, f"mean {number(self.mean)}", GREEN, "dot")
         _mark(result, self.chance, f"{self.chance_name}: {number(self.chance)}", VERMILLION, "dash")
-        return _decades(result, float(low.min(initial=0)), float(high.max(initial=0)))
+        return decades(result, float(low.min(initial=0)), float(high.max(initial=0)))
 
 
 def _trimmed(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, int, int]:
@@ -111,7 +111,7 @@ def _mark(result: go.Figure, x: float, name: str, color: str, dash: str) -> None
     )
 
 
-def _decades(result: go.Figure, low: float, high: float) -> go.Figure:
+def decades(result: go.Figure, low: float, high: float) -> go.Figure:
     """An axis of log10 with the powers of ten written out."""
     step = max(1, math.ceil((high - low) / 8))
     ticks = list(range(math.floor(low), math.ceil(high) + 1, step))

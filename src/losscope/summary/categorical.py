@@ -83,7 +83,7 @@ class Categorical:
             "confidence": zeros(by_class, 2, PARTS),
             "confidence_sum": exact_zeros(PARTS),
             "grid": exact_zeros(scan.GRID.size, 2),
-            "grid_right": zeros(scan.GRID.size, BINS),
+            "grid_counts": zeros(scan.GRID.size, 2, BINS),
             "grid_confidence": exact_zeros(scan.GRID.size, BINS),
             "worst": (worst.empty(self.worst), worst.merge),
         }
@@ -145,7 +145,7 @@ class Categorical:
         counting.totals(found, np.array(self.top_k, np.int64), state["counts"], state["totals"], state["ranked"])
         counting.classes(found, state["classes"], state["class_loss"], state["histogram"])
         counting.confidences(found, state["confidence"], state["confidence_sum"])
-        counting.grid(found, state["grid"], state["grid_right"], state["grid_confidence"])
+        counting.grid(found, state["grid"], state["grid_counts"], state["grid_confidence"])
         if h <= self.class_limit:
             np.add.at(state["confusion"], (found.truth, found.decision), 1)
         wrong = found.truth != found.decision
@@ -196,7 +196,7 @@ class Categorical:
             top_confusions=mistakes,
             confusions_missed=missed,
             calibration=calibration(seen[1], seen.sum(0), state["confidence_sum"]),
-            temperature=temperature(state["grid"], state["grid_right"], state["grid_confidence"], counted)
+            temperature=temperature(state["grid"], state["grid_counts"], state["grid_confidence"], counted)
             if finite
             else None,
             confidence_histogram=self._confidences(state["confidence"], h),

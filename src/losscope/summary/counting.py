@@ -85,7 +85,7 @@ def confidences(found: Any, counts: Any, sums: Any) -> None:
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def grid(found: Any, sums: Any, right: Any, confidence: Any) -> None:
+def grid(found: Any, sums: Any, counts: Any, confidence: Any) -> None:
     """ℓ, its derivative and the bins at each temperature, of the samples whose ℓ is finite."""
     for i in range(found.nll.size):
         if abs(found.nll[i]) < _LIMIT:
@@ -94,4 +94,4 @@ def grid(found: Any, sums: Any, right: Any, confidence: Any) -> None:
                 add(sums[k, 0], _LOW, found.at[i, k, 0])
                 add(sums[k, 1], _LOW, found.at[i, k, 1])
                 add(confidence[k, b], _LOW, found.at[i, k, 2])
-                right[k, b] += found.decision[i] == found.truth[i]
+                counts[k, int(found.decision[i] == found.truth[i]), b] += 1

@@ -92,6 +92,9 @@ class Temperature:
         nll_before: mean ℓ at T = 1.
         ece_before: at T = 1.
         at_edge: the minimum lies at an end of the grid, so the best T is beyond it.
+        bin_count: (15,) float64, samples in the bins of the reliability diagram at T, interpolated as the ECE is.
+        bin_confidence: (15,) their mean confidence at T; NaN where the bin is empty.
+        bin_accuracy: (15,) the part of them that is right; NaN where the bin is empty.
         grid: (25,) the temperatures that were measured, 1/8 to 8.
         grid_nll: (25,) mean ℓ at each.
         grid_ece: (25,) ECE at each.
@@ -103,6 +106,9 @@ class Temperature:
     nll_before: float
     ece_before: float
     at_edge: bool
+    bin_count: Tensor
+    bin_confidence: Tensor
+    bin_accuracy: Tensor
     grid: Tensor
     grid_nll: Tensor
     grid_ece: Tensor
