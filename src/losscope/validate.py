@@ -238,7 +238,7 @@ def hard_labels(where: str, target: Tensor, ignored: float | None) -> None:
 
 def positive(where: str, name: str, x: Tensor) -> None:
     """Every value is above 0."""
-    if readable(x) and x.numel() and not bool((x > 0).all()):
+    if readable(x) and x.numel() and not extremes(x)[0] > 0:
         first = int((~(x > 0)).flatten().int().argmax())
         raise InputError(
             where,
