@@ -94,7 +94,7 @@ class LabelThresholdDisplay(Display):
             "Where to cut each label",
             self.describe(),
             table(["label", "best threshold", "precision", "recall", "F1", "F1 at 1/2", "times true"], rows),
-            x="threshold: decided where ŷ ≥ it (probability)",
+            x="threshold of ŷ (probability)",
             y="",
             height=180 + 3 * (36 + 20 * max(2, len(y))),
             xaxis={"range": [0, 1], "anchor": "y"},
