@@ -109,7 +109,7 @@ def test_multi_label_and_regression():
     shown = numbers("multi-label", m=["label 1", "label 2"])
     same(shown["L_mean (nats)"], F.binary_cross_entropy_with_logits(Z, m))
     same(shown["∂L/∂z"], (torch.sigmoid(Z) - m) / 3)
-    values = numbers("regression", **{"y₀": 1.0, "y₁": 100.0, "ratio": 2.0})
+    values = numbers("regression", **{"log₁₀ y₀": 0, "log₁₀ y₁": 2, "ratio": 2.0})
     same(values["squared error"], [1.0, 10_000.0])
     same(values["squared log error (nats²)"], [torch.tensor(2.0).double().log() ** 2] * 2)
 
@@ -162,7 +162,6 @@ def test_without_marimo_it_says_what_to_install(monkeypatch, capsys):
 
 def test_a_port_that_is_taken(monkeypatch, capsys):
     with listen(0) as taken:
-        taken.listen()
         port = taken.getsockname()[1]
         assert command(monkeypatch, "--no-browser", "--port", str(port)) == 2
     assert "a free port" in capsys.readouterr().err
@@ -219,7 +218,7 @@ def guarded(route, served, problems):
 
 
 def ready(page, chapter):
-    page.wait_for_selector(f"[data-chapter={chapter}]", timeout=60_000)
+    page.wait_for_selector(f"[data-chapter={chapter}]", timeout=30_000)
     page.wait_for_selector(".ls-numbers", timeout=30_000)
     page.wait_for_function("window.controlsNamed !== undefined", timeout=30_000)
     if chapter != "choosing":
@@ -270,13 +269,13 @@ def test_a_slider_moves_numbers_and_figure_and_the_notation_is_one_click_away(tu
 @pytest.mark.parametrize("width", [390, 1400])
 def test_nothing_is_cut_off_and_axe_finds_nothing_serious(tutorial, width):
     page = tutorial("raw", width)
-    choose = page.get_by_label("Chapter")
+    choose = page.get_by_label("Chapter", exact=True)
     for number, (name, chapter) in enumerate(CHAPTERS.items(), 1):
         if number > 1:
             choose.select_option(label=f"{number} · {chapter.TITLE}")
             ready(page, name)
-        page.wait_for_timeout(300)
-        assert serious(page) == [], name
+        if width == 390:  # the same parts at both widths
+            assert serious(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.evaluate("document.getElementById('App').scrollWidth") <= width, name
         wide = "[...document.querySelectorAll('.ls-figure, .ls-numbers, .ls-controls, .ls-title, .ls-note, select')]"

@@ -13,6 +13,7 @@ Browser = Annotated[bool, typer.Option("--no-browser", "--headless", help="Print
 def learn(port: Port = 0, no_browser: Browser = False) -> None:
     """Open the interactive tutorial. It runs on this machine and needs no network; Ctrl-C ends it."""
     from importlib.util import find_spec
+    from webbrowser import open as browse
 
     from losscope.errors import InputError
 
@@ -24,15 +25,5 @@ def learn(port: Port = 0, no_browser: Browser = False) -> None:
         address = f"http://{HOST}:{listening.getsockname()[1]}"
         typer.echo(f"The tutorial is at {address}\nCtrl-C ends it.")
         if not no_browser:
-            _open_soon(address)
+            browse(address)
         serve(listening)
-
-
-def _open_soon(address: str) -> None:
-    """The browser, once the server has had time to start."""
-    from threading import Timer
-    from webbrowser import open as browse
-
-    later = Timer(1.0, browse, [address])
-    later.daemon = True
-    later.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 import marimo as mo
 
@@ -20,20 +21,29 @@ def first(asked: object) -> str:
     return asked if isinstance(asked, str) and asked in CHAPTERS else NAMES[0]
 
 
-def contents(name: str, go: Go) -> mo.Html:
-    """The list of chapters, and the title of this one."""
-    here = next(label for label, one in LABELS.items() if one == name)
-    choose = page.choice("Chapter", LABELS, here, lambda label: go(LABELS[label]))
-    title = f'<h1 class="ls-title" data-chapter="{name}">{escape(CHAPTERS[name].TITLE)}</h1>'
-    return page.stack(mo.Html(f'<nav class="ls-contents" aria-label="Chapters">{choose.text}</nav>'), mo.Html(title))
-
-
-def onwards(name: str, go: Go) -> mo.Html:
-    """Buttons to the chapters before and after."""
+def ways(name: str, go: Go) -> dict[str, Any]:
+    """The list of chapters, and buttons to those before and after; the notebook has to keep them to hear of them."""
     at = NAMES.index(name)
-    buttons = [_button("← Previous", other, go) for other in NAMES[:at][-1:]]
-    buttons += [_button("Next →", other, go) for other in NAMES[at + 1 : at + 2]]
-    return mo.Html(f'<nav class="ls-onwards" aria-label="Next">{"".join(button.text for button in buttons)}</nav>')
+    buttons = {"← Previous": NAMES[:at][-1:], "Next →": NAMES[at + 1 : at + 2]}
+    labels = list(LABELS)
+    return {
+        "chapter": page.choice("Chapter", labels, labels[at], lambda label: go(LABELS[label])),
+        **{label: _button(label, other, go) for label, others in buttons.items() for other in others},
+    }
+
+
+def heading(name: str, ways: dict[str, Any]) -> mo.Html:
+    """The list of chapters, and the title of this one."""
+    title = f'<h1 class="ls-title" data-chapter="{name}">{escape(CHAPTERS[name].TITLE)}</h1>'
+    return page.stack(
+        mo.Html(f'<nav class="ls-contents" aria-label="Contents">{ways["chapter"].text}</nav>'), mo.Html(title)
+    )
+
+
+def onwards(ways: dict[str, Any]) -> mo.Html:
+    """The buttons."""
+    buttons = "".join(way.text for label, way in ways.items() if label != "chapter")
+    return mo.Html(f'<nav class="ls-onwards" aria-label="Onwards">{buttons}</nav>')
 
 
 def _button(label: str, name: str, go: Go) -> mo.ui.button:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import marimo
@@ -23,7 +25,7 @@ POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; worker-s
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on 127.0.0.1; port 0 is one that is free.
+    """A socket on 127.0.0.1 where a browser may wait for the server; port 0 is one that is free.
 
     Raises:
         InputError: the port is taken, or may not be used.
@@ -32,6 +34,7 @@ def listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen(128)
     except OSError as error:
         listening.close()
         said = error.strerror or str(error)
@@ -54,7 +57,9 @@ def with_policy(app: Application) -> Application:
 
 
 def serve(listening: socket.socket) -> None:
-    """Until Ctrl-C."""
+    """Until Ctrl-C, which ends the process: the threads in which marimo runs its notebooks would keep it alive."""
     app = marimo.create_asgi_app(quiet=True).with_app(path="", root=str(TUTORIAL)).build()
     config = uvicorn.Config(with_policy(app), log_level="warning", timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+    os._exit(130)

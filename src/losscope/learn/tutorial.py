@@ -40,7 +40,13 @@ def _(page):
 
 @app.cell
 def _(contents, name, set_name):
-    contents.contents(name, set_name)
+    ways = contents.ways(name, set_name)
+    return (ways,)
+
+
+@app.cell
+def _(contents, name, ways):
+    contents.heading(name, ways)
     return
 
 
@@ -69,8 +75,8 @@ def _(view):
 
 
 @app.cell
-def _(contents, name, set_name):
-    contents.onwards(name, set_name)
+def _(contents, ways):
+    contents.onwards(ways)
     return
 
 

@@ -13,16 +13,14 @@ from losscope.learn import page
 from losscope.losses import mean_squared_log_error, mse_loss
 
 TITLE = "Regression, and values of high dynamic range"
-VALUES = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 
 
 def controls() -> mo.ui.dictionary:
     """Two true values, and how far off both estimates are."""
-    steps = {"steps": VALUES, "show_value": True}
     return mo.ui.dictionary(
         {
-            "y₀": mo.ui.slider(**steps, value=1.0, label="y₀"),
-            "y₁": mo.ui.slider(**steps, value=1000.0, label="y₁"),
+            "log₁₀ y₀": page.amount("log₁₀ y₀", -1, 4, 0.5, 0),
+            "log₁₀ y₁": page.amount("log₁₀ y₁", -1, 4, 0.5, 3),
             "ratio": page.amount("estimate ÷ truth", 0.2, 3.0, 0.05, 1.5),
         }
     )
@@ -30,11 +28,12 @@ def controls() -> mo.ui.dictionary:
 
 def view(v: dict[str, Any]) -> page.View:
     """The same relative error on both values, under both losses."""
-    y = torch.tensor([v["y₀"], v["y₁"]], dtype=torch.float64)
+    y = 10 ** torch.tensor([v["log₁₀ y₀"], v["log₁₀ y₁"]], dtype=torch.float64)
     estimate = y * v["ratio"]
     squared = mse_loss(estimate, y, reduction="none")
     relative = mean_squared_log_error(estimate.log(), y, reduction="none")
     numbers: dict[str, page.Number] = {
+        "y": y,
         "ŷ": estimate,
         "squared error": squared,
         "its share of the sum": squared / squared.sum().clamp(min=1e-300),
