@@ -1,4 +1,4 @@
-"""Ours and the peers, in turn, in one process; what is told are medians, and ratios of what ran side by side."""
+"""Ours and a peer, alternating in one process: medians and their spread, and the ratio of each pair."""
 
 from __future__ import annotations
 
@@ -8,78 +8,66 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
-RETAIN = "retain:true,thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1"
+RETAINED = "thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1"  # huge pages, never given back
 
 
-def alternate(ways: dict[str, Callable[[], object]], seconds: float = 2.0, least: int = 7) -> dict[str, list[float]]:
-    """Seconds of each way, round by round: every round runs all of them once, in an order that turns."""
-    for way in ways.values():
-        way()
-        way()
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    names, started, rounds = list(ways), time.perf_counter(), 0
-    while rounds < least or time.perf_counter() - started < seconds:
-        turn = rounds % len(names)
-        for name in names[turn:] + names[:turn]:
-            before = time.perf_counter()
-            ways[name]()
-            taken[name].append(time.perf_counter() - before)
-        rounds += 1
-    return taken
+class Timing(NamedTuple):
+    """Milliseconds: the medians, the fastest runs, and the median of peer / ours over the pairs."""
+
+    ours: float
+    peer: float
+    fastest_ours: float
+    fastest_peer: float
+    ratio: float
 
 
-def times_faster(taken: dict[str, list[float]], ours: str, peer: str) -> tuple[float, float, float]:
-    """Median, and the quartiles, of peer / ours over the rounds."""
-    ratios = sorted(p / o for p, o in zip(taken[peer], taken[ours], strict=True))
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return middle, low, high
+def alternate(ours: Callable[[], object], peer: Callable[[], object], seconds: float = 4.0) -> Timing:
+    """Both in turn, for about this long and at least 5 times each, after one run that doesn't count."""
+    pairs = [_pair(ours, peer)]
+    end = time.perf_counter() + seconds
+    while len(pairs) < 6 or (time.perf_counter() < end and len(pairs) < 300):
+        pairs.append(_pair(ours, peer))
+    mine, theirs = zip(*pairs[1:], strict=True)
+    ratio = statistics.median(b / a for a, b in pairs[1:])
+    return Timing(statistics.median(mine), statistics.median(theirs), min(mine), min(theirs), ratio)
 
 
-def median(times: Sequence[float]) -> float:
-    """Of the seconds."""
-    return statistics.median(times)
+def _pair(*functions: Callable[[], object]) -> tuple[float, ...]:
+    return tuple(map(_milliseconds, functions))
 
 
-def copy_bandwidth(megabytes: int = 512) -> float:
-    """Bytes a second, read and written, of a copy between two arrays that are in memory already."""
-    a, b = torch.ones(megabytes << 18), torch.zeros(megabytes << 18)
-    taken = alternate({"copy": lambda: b.copy_(a)}, seconds=1)
-    return 2 * a.numel() * 4 / median(taken["copy"])
+def _milliseconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
+
+
+def copy_bandwidth(size: int = 1 << 29) -> float:
+    """GB/s of one read and one write, the best of 7 copies of this many bytes."""
+    source, goal = torch.ones(size // 4), torch.ones(size // 4)
+    return 2 * size / min(_milliseconds(lambda: goal.copy_(source)) for _ in range(7)) / 1e6
 
 
 def machine() -> str:
-    """The processor, the threads and the versions."""
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
+    """The processor, its cores, and how busy it was."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    name = names[0].split(":")[1].strip() if names else platform.processor()
+    load = os.getloadavg()[0]
     return (
-        f"{names[0]}, {len(names)} cores, {torch.backends.cpu.get_cpu_capability()}, "
-        f"{torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
+        f"{os.cpu_count()} cores, {name}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, load {load:.1f}"
     )
 
 
-def under_jemalloc(arguments: Sequence[str]) -> str:
-    """What the same script prints with jemalloc in place of the default allocator, its pages kept and huge."""
-    if not Path(JEMALLOC).exists():
-        sys.exit("jemalloc is not installed: apt-get install libjemalloc2")
-    environment = {**os.environ, "LD_PRELOAD": JEMALLOC, "MALLOC_CONF": RETAIN}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def allocator() -> str:
-    """Which one this process has."""
-    return "jemalloc" if "jemalloc" in os.environ.get("LD_PRELOAD", "") else "default allocator"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+def under_jemalloc(script: str, *arguments: str) -> None:
+    """Run a script again with jemalloc in the allocator's place."""
+    environment = os.environ | {"LD_PRELOAD": JEMALLOC, "MALLOC_CONF": RETAINED}
+    subprocess.run([sys.executable, script, *arguments], env=environment, check=True)

@@ -6,6 +6,7 @@ Every function has the signature of its twin in :mod:`losscope.kernels.reference
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
@@ -106,4 +107,6 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The squared error of the logarithm."""
-    return mse_loss(z, target.log(), weight, reduction)
+    # The logarithm in float32: rounded to the low precisions it would be far from the target.
+    dtype = torch.promote_types(z.dtype, target.dtype)
+    return mse_loss(z, reference.upcast(target).log(), weight, reduction).to(dtype)

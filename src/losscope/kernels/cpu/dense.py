@@ -59,7 +59,7 @@ def over_target(x: Any, w: Any, q: Any, first: Any, last: Any, m: Any) -> Any:
     for h in range(first, last):
         a = w[h] * q[h]
         mass += a
-        below += a * (m - x[h]) if a != 0 else m - m
+        below += a * (m - x[h]) if a != cast(0, m) else m - m
     return mass, below
 
 
@@ -82,7 +82,7 @@ def through_softcap(e: Any, x: Any, first: Any, last: Any, softcap: Any) -> Any:
     """e_h ← e_h ∂x_h/∂z_h = e_h (1 − (x_h / softcap)²)."""
     for h in range(first, last):
         ratio = x[h] / softcap
-        e[h] *= 1 - ratio * ratio if x[h] != -np.inf else cast(0, softcap)
+        e[h] *= cast(1, softcap) - ratio * ratio if x[h] != -np.inf else cast(0, softcap)
 
 
 @njit(error_model="numpy")
@@ -99,7 +99,7 @@ def entropy(x: Any, classes: Any, m: Any, log_sum: Any) -> Any:
     for h in range(classes):
         s = (x[h] - m) - log_sum
         p = exp(s)
-        total -= p * s if p != 0 else p
+        total -= p * s if p != cast(0, m) else p
     return total
 
 

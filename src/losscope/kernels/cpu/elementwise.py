@@ -14,10 +14,10 @@ from losscope.kernels.cpu.intrinsics import at, cast, load, pointer, real_like, 
 @njit(fastmath=EXACT, error_model="numpy")
 def label(z: Any) -> Any:
     """(−ln σ(z), −ln σ(−z), σ(z), σ(−z)) from one exponential, which is of −|z| and so cannot overflow."""
+    zero, one = cast(0, z), cast(1, z)  # a literal 1 would make it all float64
     e = exp(-np.abs(z))
-    rest, likely = log1p(e), 1 / (1 + e)
+    rest, likely = log1p(e), one / (one + e)
     unlikely = e * likely
-    zero = cast(0, z)
     if_true, if_false = rest + (-z if z < zero else zero), rest + (z if z > zero else zero)
     return if_true, if_false, (likely if z > zero else unlikely), (unlikely if z > zero else likely)
 
@@ -25,36 +25,36 @@ def label(z: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def share(t: Any, x: Any) -> Any:
     """t x, with 0·inf = 0."""
-    return t * x if t != 0 else cast(0, x)
+    return t * x if t != cast(0, t) else cast(0, x)
 
 
 @njit(fastmath=SUMS, error_model="numpy")
 def plain_sum(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any) -> Any:
     """Σ ℓ, ℓ = −t ln σ(z) − (1 − t) ln σ(−z) with t ← keep · t + rest."""
-    total = keep - keep
+    total, one = keep - keep, cast(1, keep)
     for k in range(first, last):
         t = load(target, k) * keep + rest
         if_true, if_false, _, _ = label(load(z, k))
-        total += share(t, if_true) + share(1 - t, if_false)
+        total += share(t, if_true) + share(one - t, if_false)
     return total
 
 
 @njit(fastmath=SUMS, error_model="numpy")
 def plain_gradient(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any, scale: Any, gradient: Any) -> Any:
     """The same, with ∂ℓ/∂z = (1 − t) σ(z) − t σ(−z), times the scale."""
-    total = keep - keep
+    total, one = keep - keep, cast(1, keep)
     for k in range(first, last):
         t = load(target, k) * keep + rest
         if_true, if_false, p, p_other = label(load(z, k))
-        total += share(t, if_true) + share(1 - t, if_false)
-        store(gradient, k, scale * ((1 - t) * p - t * p_other))
+        total += share(t, if_true) + share(one - t, if_false)
+        store(gradient, k, scale * ((one - t) * p - t * p_other))
     return total
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def modulated(surprise: Any, other: Any, p: Any, p_other: Any, gamma: Any) -> Any:
     """(M s, its slope) of the focal loss: s = −ln p, M = (1 − p)^γ; 1 − p = p_other and −ln(1 − p) = other."""
-    m = exp(-gamma * other) if other > 0 else cast(1, other)
+    m = exp(-gamma * other) if other > cast(0, other) else cast(1, other)
     return share(m, surprise), -m * p_other - gamma * share(m * p, surprise)
 
 
@@ -67,10 +67,11 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
     up = at(pointer(a.upstream, real), first * a.each_upstream - first)
     keep, rest = cast(1 - a.smoothing, real), cast(a.smoothing / 2, real)
     gamma, scale, nothing = cast(a.gamma, real), cast(a.scale, real), cast(0, real)
-    total = nothing
+    ignore_index = cast(a.ignore_index, real)
+    total, one = 0.0, cast(1, real)
     for k in range(first, last):
         hard = load(target, k)
-        ignored = a.ignoring != 0 and hard == a.ignore_index
+        ignored = a.ignoring != 0 and hard == ignore_index
         t = hard * keep + rest
         if_true, if_false, p, p_other = label(load(z, k))
         true_loss, false_loss, true_slope, false_slope = if_true, if_false, -p_other, p
@@ -78,13 +79,13 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
             true_loss, true_slope = modulated(if_true, if_false, p, p_other, gamma)
             false_loss, false_slope = modulated(if_false, if_true, p_other, p, gamma)
             false_slope = -false_slope
-        loss = w[k] * (positive[k] * share(t, true_loss) + share(1 - t, false_loss))
+        loss = w[k] * (positive[k] * share(t, true_loss) + share(one - t, false_loss))
         loss = nothing if ignored else loss
         total += loss
         if a.loss != 0:
             store(pointer(a.loss, real), k, loss)
         if a.gradient != 0:
-            slope = w[k] * (positive[k] * share(t, true_slope) + share(1 - t, false_slope))
+            slope = w[k] * (positive[k] * share(t, true_slope) + share(one - t, false_slope))
             slope = nothing if ignored else up[k] * scale * slope
             store(pointer(a.gradient, a.element), k, slope)
     return total
@@ -115,7 +116,7 @@ def squares(a: Any, first: Any, last: Any, real: Any) -> Any:
     z, target = pointer(a.z, a.element), pointer(a.target, a.element)
     w = at(pointer(a.weight, real), first * a.each_weight - first)
     up = at(pointer(a.upstream, real), first * a.each_upstream - first)
-    scale, total = cast(a.scale, real), cast(0, real)
+    scale, total = cast(a.scale, real), 0.0
     for k in range(first, last):
         distance = load(z, k) - load(target, k)
         loss = w[k] * (distance * distance)
@@ -123,7 +124,7 @@ def squares(a: Any, first: Any, last: Any, real: Any) -> Any:
         if a.loss != 0:
             store(pointer(a.loss, real), k, loss)
         if a.gradient != 0:
-            store(pointer(a.gradient, a.element), k, up[k] * scale * 2 * (w[k] * distance))
+            store(pointer(a.gradient, a.element), k, up[k] * scale * (w[k] * (distance + distance)))
     return total
 
 

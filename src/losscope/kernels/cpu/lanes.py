@@ -108,7 +108,7 @@ def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, m: Any, mass: A
             k = h * LANES + r
             a = w[h * step] * q[k]
             mass[r] += a
-            below[r] += a * (m[r] - x[k]) if a != 0 else a
+            below[r] += a * (m[r] - x[k]) if a != cast(0, a) else a
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -155,7 +155,7 @@ def through_softcap(e: Any, x: Any, classes: Any, softcap: Any) -> Any:
     """e ← e ∂x/∂z = e (1 − (x / softcap)²)."""
     for k in range(classes * LANES):
         ratio = x[k] / softcap
-        e[k] *= 1 - ratio * ratio if x[k] != -np.inf else cast(0, softcap)
+        e[k] *= cast(1, softcap) - ratio * ratio if x[k] != -np.inf else cast(0, softcap)
 
 
 @njit(error_model="numpy")
