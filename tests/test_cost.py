@@ -1,0 +1,74 @@
+"""The cost model against what torch's own profiler counts, and against what a process really holds."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
+
+import losscope as ls
+from losscope.cli.app import app
+from losscope.cost import Problem, chunked, eager, plan, vocabulary_parallel
+
+SIZES = Problem(tokens=1024, hidden=128, classes=32000)
+
+HELD = """
+import sys, torch, torch.nn.functional as F, losscope as ls
+def step(n, h):
+    x, w = torch.randn(n, 128, requires_grad=True), torch.randn(h, 128, requires_grad=True)
+    y, eager = torch.randint(0, h, (n,)), sys.argv[1] == "eager"
+    return [x, w], lambda: F.cross_entropy(F.linear(x, w), y) if eager else ls.linear_cross_entropy(x, w, y)
+leaves, loss = step(256, 20000)
+torch.autograd.grad(loss(), leaves)  # what is compiled or loaded once is not counted
+leaves, loss = step(1024, 32000)
+open("/proc/self/clear_refs", "w").write("5")
+field = lambda name: 1024 * int(next(l for l in open("/proc/self/status") if l.startswith(name)).split()[1])
+before = field("VmRSS")
+gradients = torch.autograd.grad(loss(), leaves)
+print(field("VmHWM") - before - sum(g.numel() * 4 for g in gradients))
+"""
+
+
+def held(strategy):
+    done = subprocess.run([sys.executable, "-c", HELD, strategy], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_eager_holds_what_the_model_says():
+    assert held("eager") == pytest.approx(eager(SIZES).held, rel=0.2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_chunked_does_not_hold_more_than_the_model_says():
+    assert held("chunked") < chunked(SIZES).held + 2**23
+
+
+def test_operations_are_those_that_torch_counts():
+    p = Problem(tokens=8, hidden=4, classes=16)
+    x, w = torch.randn(8, 4, requires_grad=True), torch.randn(16, 4, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        F.cross_entropy(F.linear(x, w), torch.zeros(8, dtype=torch.long)).backward()
+    assert {cost.operations for cost in plan(p)} == {counter.get_total_flops()}
+
+
+def test_ranks_share_the_operations_and_send_no_logits():
+    one, four = (vocabulary_parallel(Problem(1024, 128, 32000, ranks)) for ranks in (1, 4))
+    assert four.operations == one.operations / 4
+    assert one.sent == 0
+    assert four.sent < SIZES.logits / 50
+
+
+def test_the_command_prints_the_same_numbers():
+    result = CliRunner().invoke(app, ["plan", "--tokens", "1024", "--hidden", "128", "--classes", "32000", "--json"])
+    costs = json.loads(result.stdout)["costs"]
+    assert [c["held"] for c in costs] == [c.held for c in plan(SIZES)]
+
+
+def test_sizes_must_be_positive():
+    with pytest.raises(ls.InputError, match="tokens"):
+        Problem(0, 1, 1)
