@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -29,6 +30,7 @@ app.command("learn")(learn.learn)
 
 def main() -> None:
     """Runs the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: what is half done is cleared away
     try:
         app()
     except InputError as error:

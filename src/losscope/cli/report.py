@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from losscope.reporting import Report
 
 Out = Annotated[Path, typer.Option("--out", help="The page; its numbers go beside it as .json.", metavar="FILE")]
+Timeout = Annotated[
+    float, typer.Option(help="Under torchrun: how long a rank waits for the others.", min=1, metavar="SECONDS")
+]
 
 
 def report(
@@ -29,16 +32,29 @@ def report(
     samples: o.Samples = 3,
     out: Out = Path("report.html"),
     json: o.AsJson = False,
+    timeout: Timeout = 1800,
 ) -> None:
-    """Measure raw outputs and targets, and write a page about them."""
-    from losscope.cli.inputs import read, row_numbers
-    from losscope.cli.terminal import results
-    from losscope.reporting import build
+    """Measure raw outputs and targets, and write a page about them; under torchrun the ranks share the rows out."""
+    from losscope.cli.inputs import Inputs, read, row_numbers
+    from losscope.cli.terminal import progress, results
+    from losscope.reporting import build, ranks
+    from losscope.reporting.data import check_rows
     from losscope.reporting.writing import check_page
+    from losscope.summary import Summary
+
+    def measured() -> tuple[Inputs, Summary]:
+        check_page(out)
+        given = read(file, loss, outputs, targets, targets_file, classes, ignore_index)
+        check_rows(given.data, wanted or ())
+        with progress(shown=ranks.rank() == 0) as told:
+            return given, ranks.measure(given.loss, given.data, given.class_names, told)
 
     wanted = row_numbers(rows)
-    check_page(out)
-    given = read(file, loss, outputs, targets, targets_file, classes, ignore_index)
+    with ranks.together(timeout):
+        given, summary = ranks.agree(measured)
+        result, first = summary.compute(), ranks.rank() == 0
+    if not first:
+        return
     made = build(
         given.loss,
         given.data,
@@ -47,6 +63,7 @@ def report(
         samples=samples,
         rows=wanted,
         images=given.images,
+        summary=result,
     )
     page = made.save(out)
     if json:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 
 
@@ -13,3 +16,15 @@ def results() -> Console:
 def errors() -> Console:
     """Stderr."""
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where a person looks; it is told how many rows are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("Rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = errors()
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda done, rows: bar.update(task, completed=done, total=rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +46,11 @@ class Parquet:
     def rows(self) -> int:
         """The rows of all files."""
         return sum(part.rows for part in self.parts)
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The rows at which a row group begins, those of all files."""
+        return tuple(accumulate((rows for part in self.parts for rows in part.groups), initial=0))[:-1]
 
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
         """The rows from start to stop in order, at most ``rows`` at a time; other row groups are not read."""

@@ -29,12 +29,14 @@ class Field:
 
     ``scan(rows, start, stop)`` yields the rows from ``start`` up to ``stop``, ``rows`` at a time, the last batch
     shorter where they do not divide. Each scan opens the file anew, so that nothing is kept between two of them.
+    ``begins`` are the rows at which a row group or a file begins, where there are such.
     """
 
     path: Path
     name: str
     rows: int
     scan: Scan
+    begins: tuple[int, ...] = ()
 
     @cached_property
     def _first(self) -> Tensor:
@@ -90,6 +92,11 @@ class Source:
     def __len__(self) -> int:
         """N, the number of rows."""
         return self.outputs.rows
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The rows of z at which a row group begins: where ranks best divide the file between them."""
+        return self.outputs.begins
 
     def describe(self) -> str:
         """What was found: names, dtypes, shapes and files, a line each."""

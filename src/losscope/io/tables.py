@@ -42,6 +42,10 @@ class Table(Protocol):
     def rows(self) -> int:
         """The number of rows."""
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The rows at which a row group begins."""
+
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
         """The rows from start to stop in order, at most ``rows`` at a time."""
 
@@ -70,7 +74,7 @@ class TableContents:
     def field(self, name: str) -> Field:
         """The column (N,), the column of lists (N, H), or the columns side by side (N, H)."""
         reader = _Reader(self.table, self._columns(name), side_by_side=name not in self.table.columns)
-        return Field(self.path, name, self.table.rows, reader.scan)
+        return Field(self.path, name, self.table.rows, reader.scan, self.table.begins)
 
     def _columns(self, name: str) -> list[str]:
         if name in self.table.columns:

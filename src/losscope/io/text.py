@@ -33,6 +33,11 @@ class Text:
         """The lines below the first."""
         return int(self.table.num_rows)
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """Nowhere: it is one piece."""
+        return ()
+
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
         """The rows from start to stop in order, at most ``rows`` at a time."""
         part = self.table.select(columns).slice(start, stop - start)

@@ -91,8 +91,9 @@ class Report:
         """
         page = Path(path)
         check_page(page)
-        write_text(page.with_suffix(".json"), self.to_json())
-        write_text(page, self.html())
+        numbers, html = self.to_json(), self.html()  # both are there before the first is written
+        write_text(page.with_suffix(".json"), numbers)
+        write_text(page, html)
         return page
 
 

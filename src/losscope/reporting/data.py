@@ -21,6 +21,10 @@ class Data(Protocol):
     def __len__(self) -> int:
         """N."""
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The rows at which a piece begins that is best read whole."""
+
     def describe(self) -> str:
         """What was found, a line each."""
 
@@ -47,6 +51,8 @@ class InMemory:
                 "keep only the rows that belong together",
             )
         self.outputs, self.targets = outputs.detach(), targets.detach()
+
+    begins = ()
 
     def __len__(self) -> int:
         """N."""

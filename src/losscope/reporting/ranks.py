@@ -42,7 +42,7 @@ def together(seconds: float) -> Iterator[None]:
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError("torchrun", "an answer from every rank", line, "see what ended the other rank") from error
     finally:
-        if dist.is_initialized():
+        if _joined():
             dist.destroy_process_group()
 
 
@@ -50,9 +50,17 @@ def _started_by_torchrun() -> bool:
     return dist.is_available() and int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ
 
 
-def rank() -> tuple[int, int]:
-    """This rank's number, and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+def rank() -> int:
+    """This rank's number."""
+    return dist.get_rank() if _joined() else 0
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _ranks() -> int:
+    return dist.get_world_size() if _joined() else 1
 
 
 def agree(work: Callable[[], T]) -> T:
@@ -61,15 +69,14 @@ def agree(work: Callable[[], T]) -> T:
     Raises:
         InputError: that of the first rank which had one.
     """
-    own, count = rank()
-    if count == 1:
+    if _ranks() == 1:
         return work()
     result, error = None, None
     try:
         result = work()
     except InputError as raised:
         error = raised
-    said: list[tuple[str, str, str, str] | None] = [None] * count
+    said: list[tuple[str, str, str, str] | None] = [None] * _ranks()
     dist.all_gather_object(said, error and (error.where, error.expected, error.got, error.fix))
     for parts in said:
         if parts is not None:
@@ -82,18 +89,18 @@ def share(data: Data) -> tuple[int, int]:
 
     The parts are equal, but where a row group begins near their border, that is the border: no two ranks read it.
     """
-    own, count = rank()
-    begins = getattr(data, "begins", ())
-    return _border(len(data), own, count, begins), _border(len(data), own + 1, count, begins)
+    own, count = rank(), _ranks()
+    return _border(data, own, count), _border(data, own + 1, count)
 
 
-def _border(rows: int, part: int, parts: int, begins: Sequence[int]) -> int:
-    border = rows * part // parts
-    if part in (0, parts):
+def _border(data: Data, part: int, parts: int) -> int:
+    """Within a quarter of a part, the nearest row at which a row group begins."""
+    border = len(data) * part // parts
+    if part == parts:
         return border
-    at = bisect_left(begins, border)
-    nearest = min(begins[max(at - 1, 0) : at + 1], key=lambda b: abs(b - border), default=border)
-    return nearest if abs(nearest - border) * 4 * parts <= rows else border
+    at = bisect_left(data.begins, border)
+    nearest = min(data.begins[max(at - 1, 0) : at + 1], key=lambda b: abs(b - border), default=border)
+    return nearest if abs(nearest - border) * 4 * parts <= len(data) else border
 
 
 def measure(
