@@ -72,14 +72,14 @@ def _load(name: str) -> Kernel:
         return eager
 
 
-def _kernel(z: Tensor) -> Kernel:
-    """The kernel for these raw outputs."""
+def _kernel(z: Tensor, size: int | None = None) -> Kernel:
+    """The kernel for these raw outputs, or for so many that are still to be made."""
     if torch.compiler.is_compiling():  # it cannot read a context variable, and fuses torch's operators itself
         return eager
     forced = _forced.get()
     if forced is not None:
         return forced
-    return _load("cpu") if z.device.type == "cpu" and z.numel() >= LARGE else eager
+    return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= LARGE else eager
 
 
 def sigmoid(z: Tensor) -> Tensor:
@@ -120,7 +120,8 @@ def linear_cross_entropy(
     weight: Tensor | None,
     options: CategoricalOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
-    return _kernel(x).linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
+    logits = x.shape[:-1].numel() * linear_weight.shape[:-1].numel()
+    return _kernel(x, logits).linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
 
 
 def binary_cross_entropy_with_logits(
