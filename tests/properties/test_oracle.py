@@ -141,3 +141,33 @@ def test_links(kernel, dtype, z):
     for result, reference in zip(results, expected, strict=True):
         assert result.dtype == dtype
         near(result, oracle.to_torch(reference), roundings=4)
+
+
+@every_kernel
+@every_dtype
+@pytest.mark.parametrize("size", [20, 20_000])
+def test_squared_errors_are_computed_in_float32(kernel, dtype, size):
+    """The logarithm of the target too: rounded to bfloat16 it would be off by 0.4 %."""
+    generator = torch.Generator().manual_seed(size)
+    z, y = (torch.rand(size, generator=generator).add(0.1).to(dtype) for _ in range(2))
+    exact = z.double() - y.double(), z.double() - y.double().log()
+    with using(kernel):
+        results = [value_and_grad(f, z, y, reduction="none") for f in (ls.mse_loss, ls.mean_squared_log_error)]
+    for result, difference in zip(results, exact, strict=True):
+        agrees(result, (difference.square(), 2 * difference), dtype)
+
+
+@every_kernel
+@every_dtype
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_many_samples(kernel, dtype, reduction):
+    """Large enough for every kernel to be the one that is chosen, and in pieces; some samples ignored and unusable."""
+    generator = torch.Generator().manual_seed(0)
+    z = (3 * torch.randn(300, 67, generator=generator)).to(dtype)
+    y = torch.randint(0, 67, (300,), generator=generator)
+    y[::7], z[::7] = -100, torch.nan
+    z[1::7, 5], y[1::7] = -torch.inf, 6
+    kwargs = {"reduction": reduction, "label_smoothing": 0.1, "z_loss": 0.01, "softcap": 20.0}
+    exact = oracle.cross_entropy(z.double().nan_to_num(0, neginf=-torch.inf), y, **kwargs)
+    with using(kernel):
+        agrees(value_and_grad(ls.cross_entropy, z, y, **kwargs), exact, dtype, scale=300 if reduction == "sum" else 4)

@@ -104,7 +104,8 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The squared error of the logarithm."""
-    return mse_loss(z, target.log(), weight, reduction)
+    dtype = torch.promote_types(z.dtype, target.dtype)
+    return mse_loss(z, upcast(target).log(), weight, reduction).to(dtype)
 
 
 def _is_torchs(z: Tensor, target: Tensor, options: CategoricalOptions) -> bool:
