@@ -57,9 +57,9 @@ def with_policy(app: Application) -> Application:
 
 
 def serve(listening: socket.socket) -> None:
-    """Until Ctrl-C, which ends the process: the threads in which marimo runs its notebooks would keep it alive."""
+    """Until Ctrl-C (or SIGTERM), which ends the process: the threads in which marimo runs its notebooks would keep it alive."""
     app = marimo.create_asgi_app(quiet=True).with_app(path="", root=str(TUTORIAL)).build()
     config = uvicorn.Config(with_policy(app), log_level="warning", timeout_graceful_shutdown=1)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, SystemExit):
         uvicorn.Server(config).run(sockets=[listening])
     os._exit(130)
