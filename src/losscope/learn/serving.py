@@ -57,7 +57,10 @@ def with_policy(app: Application) -> Application:
 
 
 def serve(listening: socket.socket) -> None:
-    """Until Ctrl-C (or SIGTERM), which ends the process: the threads in which marimo runs its notebooks would keep it alive."""
+    """Until Ctrl-C or SIGTERM.
+
+    Then the process ends at once: the threads in which marimo runs its notebooks would keep it alive.
+    """
     app = marimo.create_asgi_app(quiet=True).with_app(path="", root=str(TUTORIAL)).build()
     config = uvicorn.Config(with_policy(app), log_level="warning", timeout_graceful_shutdown=1)
     with suppress(KeyboardInterrupt, SystemExit):
