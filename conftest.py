@@ -9,6 +9,14 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import losscope
 
+# The tutorial's tests import marimo, and beside it transformers would take a test run for a notebook. It asks once.
+try:
+    from transformers.utils.import_utils import is_in_notebook
+except ImportError:
+    pass
+else:
+    is_in_notebook()
+
 
 @pytest.fixture(autouse=True)
 def _doctest_names(doctest_namespace: dict[str, object]) -> None:
