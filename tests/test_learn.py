@@ -230,7 +230,16 @@ def shown(page, name):
 
 
 def serious(page):
-    """What axe-core calls serious or critical."""
+    """What axe-core still calls serious or critical after a while: a control has its name a second after it appears."""
+    for _ in range(4):
+        found = seriously_now(page)
+        if not found:
+            return []
+        page.wait_for_timeout(1500)
+    return found
+
+
+def seriously_now(page):
     from pathlib import Path
 
     import axe_core_python
