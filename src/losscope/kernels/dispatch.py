@@ -34,6 +34,9 @@ KERNELS = ("reference", "eager", "cpu")
 LARGE = 1 << 14
 """Raw outputs from which a fused kernel is faster than torch's operators are to call."""
 
+LARGE_SQUARES = 1 << 21
+"""The same for squared errors, of which torch's two operators are quick until their result leaves the cache."""
+
 _forced: ContextVar[Kernel | None] = ContextVar("losscope_kernel", default=None)
 
 
@@ -80,6 +83,10 @@ def _kernel(z: Tensor, size: int | None = None) -> Kernel:
     if forced is not None:
         return forced
     return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= LARGE else eager
+
+
+def _squares(z: Tensor) -> Kernel:
+    return _kernel(z, z.numel() if z.numel() >= LARGE_SQUARES else 0)
 
 
 def sigmoid(z: Tensor) -> Tensor:
@@ -135,8 +142,8 @@ def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | N
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _kernel(z).mse_loss(z, target, weight, reduction)
+    return _squares(z).mse_loss(z, target, weight, reduction)
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _kernel(z).mean_squared_log_error(z, target, weight, reduction)
+    return _squares(z).mean_squared_log_error(z, target, weight, reduction)
