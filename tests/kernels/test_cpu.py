@@ -197,7 +197,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 def test_callers_in_many_threads():
-    z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+    z, y = torch.randn(4000, 50), torch.randint(0, 50, (4000,))
     expected = loss_and_gradient(ls.cross_entropy, z, y)
     wrong = []
 
@@ -233,7 +233,7 @@ def test_a_forked_child_computes_the_same():
     code = """
 import os, torch, losscope as ls
 torch.set_num_threads(2)
-z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+z, y = torch.randn(4000, 50), torch.randint(0, 50, (4000,))
 with ls.kernels.use("cpu"):
     before = ls.cross_entropy(z, y)
     child = os.fork()
@@ -251,7 +251,7 @@ from losscope.kernels.cpu import compiled
 def refuse(*args, **kwargs):
     raise RuntimeError("cannot cache function: no locator available")
 compiled.cfunc = refuse
-z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+z, y = torch.randn(4000, 50), torch.randint(0, 50, (4000,))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     losses = [ls.cross_entropy(z, y) for _ in range(3)]
@@ -266,7 +266,7 @@ def test_without_numba_torch_serves_with_one_warning():
 import sys, warnings
 sys.modules["numba"] = None
 import torch, losscope as ls
-z, y = torch.randn(2000, 50), torch.randint(0, 50, (2000,))
+z, y = torch.randn(4000, 50), torch.randint(0, 50, (4000,))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     losses = [ls.cross_entropy(z, y) for _ in range(3)]

@@ -34,6 +34,9 @@ KERNELS = ("reference", "eager", "cpu")
 LARGE = 1 << 14
 """Raw outputs from which a fused kernel is faster than torch's operators are to call."""
 
+LARGE_CATEGORICAL = 1 << 17
+"""The same for cross-entropy: at (64, 1000) torch's two operators are quicker."""
+
 LARGE_SQUARES = 1 << 21
 """The same for squared errors, of which torch's two operators are quick until their result leaves the cache."""
 
@@ -116,7 +119,7 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
-    return _kernel(z).cross_entropy(z, target, weight, options)
+    return _kernel(z, z.numel() if z.numel() >= LARGE_CATEGORICAL else 0).cross_entropy(z, target, weight, options)
 
 
 def linear_cross_entropy(
