@@ -19,11 +19,13 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch):
-    """Chunks of three rows, so that small problems are many chunks."""
+@pytest.fixture(autouse=True, params=["eager", "cpu"])
+def _small_chunks(monkeypatch, request):
+    """Chunks of three rows, so that small problems are many chunks; "cpu" writes dz where z lay."""
     monkeypatch.setattr(chunked, "CHUNK_BYTES", 1)
     monkeypatch.setattr(chunked, "FEWEST_ROWS", 3)
+    with ls.kernels.use(request.param):
+        yield
 
 
 def problem(n=11, d=4, h=7, dtype=F64, seed=0):
