@@ -13,8 +13,8 @@ from losscope.kernels.cpu.arguments import Categorical
 from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
 from losscope.kernels.cpu.categorical import TOGETHER, over_rows
 from losscope.kernels.cpu.lanes import LANES
-from losscope.kernels.cpu.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.cpu.rows import BLOCK
+from losscope.kernels.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
 
 CHUNK = 1 << 16  # logits that a thread draws at a time
