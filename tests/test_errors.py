@@ -192,11 +192,13 @@ MODULES = [
 ]
 
 
+@pytest.mark.parametrize("gradients", [True, False], ids=["", "no_grad"])
 @pytest.mark.parametrize(
     ("call", "expected", "got", "fix"), INDEX + LOGITS + ELEMENTWISE + WEIGHTS + OPTIONS + TARGETS + MODULES
 )
-def test_what_was_expected_what_came_and_what_to_do(call, expected, got, fix):
-    with pytest.raises(ls.InputError) as caught:
+def test_what_was_expected_what_came_and_what_to_do(call, expected, got, fix, gradients):
+    """Without gradients too: the shortest way to torch's operators checks less then."""
+    with torch.set_grad_enabled(gradients), pytest.raises(ls.InputError) as caught:
         call()
     error = caught.value
     assert expected in error.expected

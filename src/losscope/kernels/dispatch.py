@@ -78,6 +78,11 @@ def _load(name: str) -> Kernel:
         return eager
 
 
+def is_free() -> bool:
+    """In eager mode, and no kernel asked for by name."""
+    return not torch.compiler.is_compiling() and _forced.get() is None
+
+
 def _kernel(z: Tensor, size: int | None = None) -> Kernel:
     """The kernel for these raw outputs, or for so many that are still to be made."""
     if torch.compiler.is_compiling():  # it cannot read a context variable, and fuses torch's operators itself
@@ -131,7 +136,8 @@ def linear_cross_entropy(
     options: CategoricalOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     logits = x.shape[:-1].numel() * linear_weight.shape[:-1].numel()
-    return _kernel(x, logits).linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
+    kernel = _kernel(x, logits if logits >= LARGE_CATEGORICAL else 0)
+    return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
 
 
 def binary_cross_entropy_with_logits(

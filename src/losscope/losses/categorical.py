@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from losscope import validate
-from losscope.kernels import dispatch
+from losscope.kernels import direct, dispatch
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.reference import autocast, class_dim
 from losscope.kernels.reference import softcap as softcapped
@@ -112,6 +112,9 @@ def cross_entropy(
     options = CategoricalOptions(
         ignore_index, reduction, label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats
     )
+    loss = direct.cross_entropy(input, target, weight, options) if group is None else None
+    if loss is not None:
+        return loss
     if group is not None or is_dtensor(input):
         return sharded.cross_entropy(input, target, weight, options, group)
     validate.class_logits("cross_entropy", input)
@@ -153,6 +156,9 @@ def nll_loss(
 
     Source: :func:`torch.nn.functional.nll_loss`.
     """
+    loss = direct.nll_loss(input, target, weight, ignore_index, reduction)
+    if loss is not None:
+        return loss
     options = CategoricalOptions(ignore_index, reduction)
     validate.class_logits("nll_loss", input)
     validate.index_target("nll_loss", input, target, ignore_index)

@@ -10,7 +10,7 @@ from torch.distributed import ProcessGroup
 
 from losscope import validate
 from losscope.errors import InputError, describe
-from losscope.kernels import dispatch
+from losscope.kernels import direct, dispatch
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.reference import linear_logits
 from losscope.kernels.sharded.shard import is_dtensor
@@ -80,6 +80,11 @@ def linear_cross_entropy(
         normalizer,
         return_stats,
     )
+    loss = None
+    if group is None:
+        loss = direct.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options)
+    if loss is not None:
+        return loss
     if group is not None or is_dtensor(linear_weight):
         return sharded.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options, group)
     _linear(where, input, linear_weight, linear_bias)

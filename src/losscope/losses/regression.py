@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from losscope import validate
-from losscope.kernels import dispatch
+from losscope.kernels import direct, dispatch
 from losscope.kernels.options import BinaryOptions
 from losscope.kernels.reference import autocast
 from losscope.links import EXP, IDENTITY
@@ -34,6 +34,9 @@ def mse_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, red
 
     Source: :func:`torch.nn.functional.mse_loss`. It is the negative log-likelihood of a Gaussian of fixed width.
     """
+    loss = direct.mse_loss(input, target, weight, reduction)
+    if loss is not None:
+        return loss
     _regression("mse_loss", input, target, weight, reduction)
     return dispatch.mse_loss(autocast(input), target, weight, reduction)
 
@@ -63,6 +66,9 @@ def mean_squared_log_error(
         >>> mean_squared_log_error(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
         tensor(0.0471)
     """
+    loss = direct.mean_squared_log_error(input, target, weight, reduction)
+    if loss is not None:
+        return loss
     where = "mean_squared_log_error"
     _regression(where, input, target, weight, reduction)
     validate.positive(where, "targets", target)
