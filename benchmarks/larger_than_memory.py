@@ -42,8 +42,8 @@ def batches(rows: int, classes: int, at_once: int, lead: float) -> Iterator[tupl
         yield z, torch.where(torch.rand(at_once, generator=g) < 0.8, best, other)
 
 
-def write_long(folder: Path) -> list[Path]:
-    path, rows, classes, at_once = folder / "long.parquet", 10_000_000, 10, 250_000
+def write_long(folder: Path, rows: int = 10_000_000) -> list[Path]:
+    path, classes, at_once = folder / "long.parquet", 10, 250_000
     schema = pa.schema([("z", pa.list_(pa.float32(), classes)), ("y", pa.int64())])
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         for z, y in batches(rows, classes, at_once, 4):
@@ -65,16 +65,22 @@ def write_wide(folder: Path) -> list[Path]:
     return paths
 
 
-def main() -> None:
-    """Print the figures."""
-    kind, folder = sys.argv[1], Path(sys.argv[2])
-    files = {"long": write_long, "wide": write_wide}[kind](folder)
-    page, targets = folder / "report.html", ["--targets-file", files[1]] if len(files) > 1 else []
+def report(files: list[Path], page: Path) -> str:
+    """Make the page in a process of its own: what the files hold, its peak of memory, and how long it ran."""
+    targets = ["--targets-file", files[1]] if len(files) > 1 else []
     began = time.perf_counter()
     command = [sys.executable, "-c", REPORT, "report", files[0], *targets, "--out", page]
     done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     size = sum(f.stat().st_size for f in files) / 2**20
-    print(f"{kind}: files {size:,.0f} MiB, {done.stderr.strip()}, {time.perf_counter() - began:,.0f} s")
+    return f"files {size:,.0f} MiB, {done.stderr.strip()}, {time.perf_counter() - began:,.0f} s"
+
+
+def main() -> None:
+    """Print the figures."""
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    files = {"long": write_long, "wide": write_wide}[kind](folder)
+    page = folder / "report.html"
+    print(f"{kind}: {report(files, page)}")
     for file in [*files, page, page.with_suffix(".json")]:
         file.unlink()
 

@@ -31,6 +31,7 @@ def browser():
 def page(browser):
     """A fresh page with the network switched off; `page.requests_made` lists what it tried to load."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(90_000)  # a machine may be slow; what is waited for is a condition, never a time
     page = context.new_page()
     page.requests_made = []
     page.on("request", lambda request: page.requests_made.append(request.url))

@@ -40,8 +40,8 @@ def opened(page):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
         page.goto(path.as_uri())
-        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-        page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+        page.evaluate("['beforeprint', 'afterprint'].forEach((name) => window.dispatchEvent(new Event(name)))")
+        page.locator(".plot:empty").first.wait_for(state="detached")
         return page
 
     return open_page
@@ -61,7 +61,7 @@ def test_the_numbers_beside_the_page(made):
 
 def test_names_are_text_and_nothing_else(made):
     text = made[0].read_text()
-    body = text[: text.rindex("<script>")]  # without Plotly's own source
+    body = text[: text.index('<script type="text/plain" id="plotly">')]  # without Plotly's own source
     assert "<script>alert" not in text
     assert "<img src=x" not in text
     assert "<i>mine" not in text
@@ -158,15 +158,83 @@ def test_contents_lead_everywhere_and_the_keyboard_is_enough(opened, made):
     assert len(set(ids)) == len(ids)
 
 
+# Listens before the page's own scripts: what stood at its load, what moved, and what printing found.
+LISTEN = """
+addEventListener("load", () => {
+  const plot = document.querySelector(".plot");
+  window.atLoad = [typeof window.Plotly, document.querySelectorAll(".plot .main-svg").length];
+  window.placeholder = getComputedStyle(plot, "::before").content;
+});
+window.moved = 0;
+new PerformanceObserver((shifts) => shifts.getEntries().forEach((shift) => (window.moved += shift.value)))
+  .observe({ type: "layout-shift", buffered: true });
+addEventListener("DOMContentLoaded", () => addEventListener("beforeprint", () => {
+  window.printed = [...document.querySelectorAll(".plot .main-svg:first-child")].map((e) => e.clientWidth);
+}));
+"""
+
+
 @pytest.mark.browser
-def test_a_figure_is_drawn_when_it_comes_near(page, made):
-    page.set_viewport_size({"width": 1400, "height": 700})
+def test_the_page_stands_before_plotly_runs_and_figures_come_as_they_are_needed(page, made):
+    problems = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.add_init_script(LISTEN)
+    page.set_viewport_size({"width": 1400, "height": 300})
     page.goto(made[0].as_uri())
-    page.wait_for_timeout(300)
-    drawn, all_plots = page.locator(".plot .main-svg").count(), page.locator(".plot").count()
-    assert drawn < all_plots
-    page.locator(".plot").last.scroll_into_view_if_needed()
-    page.locator(".plot").last.locator(".main-svg").first.wait_for()
+    assert page.evaluate("window.atLoad") == ["undefined", 0]
+    assert page.evaluate("window.placeholder") == '"Drawing…"'
+    plots = page.locator(".plot")
+    boxes = page.evaluate("[...document.querySelectorAll('.plot')].map(e => e.offsetTop)")
+    plots.first.scroll_into_view_if_needed()
+    plots.first.locator(".main-svg").first.wait_for()
+    assert plots.last.locator(".main-svg").count() == 0
+    for plot in plots.all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+    assert page.evaluate("[...document.querySelectorAll('.plot')].map(e => e.offsetTop)") == boxes
+    assert page.evaluate("window.moved") == 0
+    assert problems == []
+
+
+@pytest.mark.browser
+def test_printing_draws_every_figure_to_fit_the_paper(page, made):
+    page.add_init_script(LISTEN)
+    page.set_viewport_size({"width": 1400, "height": 300})
+    page.goto(made[0].as_uri())
+    page.pdf(format="A4")  # at once: nothing is drawn yet
+    printed = page.evaluate("window.printed")
+    assert len(printed) == page.locator(".plot").count() > 0
+    assert 600 < max(printed) <= 700
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    wide = (
+        "[...document.querySelectorAll('.plot')].every(e => e.querySelector('.main-svg').clientWidth == e.clientWidth)"
+    )
+    assert page.evaluate(wide)  # back in the window
+
+
+@pytest.mark.browser
+def test_without_scripts_every_figure_still_has_its_words_and_numbers(browser, made):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(made[0].as_uri())
+    assert page.locator("noscript p").is_visible()
+    for figure in page.locator("figure").all():
+        assert not figure.locator(".plot").is_visible()
+        assert figure.locator("p").first.is_visible()
+        figure.locator("summary").click()
+        assert figure.locator("tbody tr").first.is_visible()
+    context.close()
+
+
+@pytest.mark.browser
+def test_the_policy_lets_the_page_s_own_two_scripts_run_and_no_other(page, made):
+    page.goto(made[0].as_uri())
+    policy = page.locator("meta[http-equiv]").get_attribute("content")
+    assert re.fullmatch(r"'sha256-\S+' 'sha256-\S+'", re.search(r"script-src ([^;]*)", policy)[1])
+    added = "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s)"
+    page.evaluate(f"() => {{ {added} }}")
+    assert page.evaluate("window.ran") is None
 
 
 @pytest.mark.browser

@@ -50,8 +50,8 @@ def write_report(folder: Path) -> Path:
 def take_report(page: Page, path: Path, folder: Path) -> None:
     """Its beginning, two of its figures and a sample step by step."""
     page.goto(path.as_uri())
-    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+    page.evaluate("['beforeprint', 'afterprint'].forEach((name) => window.dispatchEvent(new Event(name)))")
+    page.locator(".plot:empty").first.wait_for(state="detached")
     page.screenshot(path=folder / "report.png")
     for name, selector in (("confusion", "#ConfusionDisplay"), ("reliability", "#ReliabilityDisplay")):
         take(page, page.locator(selector), folder / f"{name}.png")

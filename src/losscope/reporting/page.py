@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import struct
 import zlib
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ class Drawn(NamedTuple):
 def render(report: Report) -> str:
     """The whole page as text."""
     template = _environment().get_template("page.html.j2")
+    plotly, drawing = _script(get_plotlyjs()), _script(_read("page.js"))
     return template.render(
         report=report,
         version=__version__,
@@ -63,7 +65,9 @@ def render(report: Report) -> str:
         notation=[(mathml(s.latex), s) for s in NOTATION.values()],
         figures=[drawn(name, figure) for name, figure in report.figures.items()],
         images={i: png(image) for i, image in report.images.items()},
-        plotly=_inline_script(get_plotlyjs()) if report.figures else "",
+        plotly=plotly,
+        drawing=drawing,
+        allowed=Markup(" ").join(map(_hash, (plotly, drawing))) if report.figures else Markup("'none'"),
     )
 
 
@@ -138,6 +142,12 @@ def _json_script(text: str) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def _inline_script(text: str) -> Markup:
+def _script(text: str) -> Markup:
     """A script for a <script>: '</script' in one of its strings would end it."""
     return Markup(text.replace("</script", "<\\/script"))
+
+
+def _hash(script: Markup) -> Markup:
+    """The policy's name of this script and of no other: the page may run nothing else."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")
