@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import losscope as ls
-from losscope.kernels import chunked
+from losscope.kernels.chunked import sweep
 
 F64 = torch.float64
 OPTIONS = st.fixed_dictionaries(
@@ -22,8 +22,8 @@ OPTIONS = st.fixed_dictionaries(
 @pytest.fixture(autouse=True, params=["eager", "cpu"])
 def _small_chunks(monkeypatch, request):
     """Chunks of three rows, so that small problems are many chunks; "cpu" writes dz where z lay."""
-    monkeypatch.setattr(chunked, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(chunked, "FEWEST_ROWS", 3)
+    monkeypatch.setattr(sweep, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(sweep, "FEWEST_ROWS", 3)
     with ls.kernels.use(request.param):
         yield
 
@@ -114,7 +114,7 @@ def test_nothing_counts_gives_nan_and_no_gradient():
 
 def test_no_gradient_is_computed_that_nobody_wants(monkeypatch):
     layer, y = problem()
-    monkeypatch.setattr(chunked, "_spend", lambda *_: pytest.fail("a gradient was computed"))
+    monkeypatch.setattr(sweep, "_spend", lambda *_: pytest.fail("a gradient was computed"))
     with torch.no_grad():
         ls.linear_cross_entropy(layer[0], layer[1], y)
 

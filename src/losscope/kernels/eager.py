@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losscope.kernels import chunked, reference
+from losscope.kernels.chunked import closed_form
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.readable import readable
 from losscope.kernels.reference import class_dim, upcast
@@ -20,6 +21,7 @@ softmax = torch.softmax
 log_softmax = torch.log_softmax
 logsumexp = torch.logsumexp
 linear_logits = reference.linear_logits
+rows = closed_form.rows
 
 _TORCHS = CategoricalOptions()[3:]  # behind ignore_index, reduction and label_smoothing stands what torch lacks
 
@@ -67,8 +69,10 @@ def linear_cross_entropy(
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
     if chunked.serves(x, linear_weight, target, weight):
+        # What is being compiled finds the fused kernel when it runs.
+        kernel = "cpu" if torch.compiler.is_compiling() else "eager"
         layer = chunked.Layer(x, linear_weight, linear_bias)
-        return chunked.linear_cross_entropy(layer, target, weight, options, chunked.by_autograd(cross_entropy))
+        return chunked.linear_cross_entropy(layer, target, weight, options, kernel)
     z = reference.autocast(linear_logits(x, linear_weight, linear_bias))
     return cross_entropy(z, target, weight, options)
 

@@ -57,15 +57,18 @@ def linear_cross_entropy(
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)
-    return chunked.linear_cross_entropy(layer, target, weight, options, _rows)
+    return chunked.linear_cross_entropy(layer, target, weight, options, "cpu")
 
 
-def _rows(
+def rows(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
 ) -> chunked.Chunk:
     """A chunk of logits, whose memory the gradient takes."""
-    target = target.to(z.dtype) if target.is_floating_point() else target
-    result = classes.compute(z, target, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
+    q = target.to(z.dtype) if target.is_floating_point() else target
+    try:
+        result = classes.compute(z, q, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
+    except NotCompiled:
+        return eager.rows(z, target, weight, options, upstream)
     return chunked.Chunk(result.loss, result.stats, result.gradient)
 
 

@@ -1,0 +1,215 @@
+"""The sweep as one operator of torch, ``losscope::linear_cross_entropy``: a single node for autograd and for a graph.
+
+The operator gives ℓ_i, and its backward sweeps the rows again; or, with an upstream that is known beforehand (1 for a
+sum, 1/divisor for a mean), Σ_i upstream_i ℓ_i, and in the same sweep the gradients of the layer. The divisor and the
+dtypes of autocast are left to torch, outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from losscope.kernels import reference
+from losscope.kernels.chunked import sweep as walk
+from losscope.kernels.chunked.sweep import Layer, Rows
+from losscope.kernels.options import CategoricalOptions, Stats
+from losscope.kernels.readable import is_plain, readable
+
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""The loss, the gradients of the layer, the five statistics; what is not wanted has no elements."""
+
+
+def serves(x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    """The logits are more than one chunk, and nothing but the layer may want a gradient, which is taken backwards."""
+    return (
+        is_plain(x)
+        and forward_ad._current_level < 0
+        and x.ndim == 2
+        and x.shape[0] * walk.row_bytes(linear_weight) > walk.CHUNK_BYTES
+        and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
+    )
+
+
+def linear_cross_entropy(
+    layer: Layer,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    kernel: str,
+    filter_eps: float | None = None,
+) -> Tensor | tuple[Tensor, Stats]:
+    """The loss of the layer's logits; the kernel of this name has the ``rows`` that make a chunk's."""
+    dtype, layer = layer.x.dtype, _autocast(layer)
+    wanted = [torch.is_grad_enabled() and t is not None and t.requires_grad for t in layer]
+    upstream = _upstream(target, weight, options, reference.upcast(layer.x).dtype)
+    loss, *rest = _call(layer, target, weight, upstream, wanted, options, kernel, filter_eps)
+    if options.reduction == "mean" and upstream is not None:
+        loss = loss.masked_fill(upstream == 0, torch.nan)
+    loss = loss.to(torch.float32 if torch.is_autocast_enabled(loss.device.type) else dtype)
+    return (loss, Stats(*rest[3:])) if options.return_stats else loss
+
+
+def _autocast(layer: Layer) -> Layer:
+    """The layer in autocast's dtype, as its own rule for ``linear`` would have it."""
+    device = layer.x.device.type
+    if not torch.is_autocast_enabled(device) or layer.x.dtype == torch.float64:
+        return layer
+    dtype = torch.get_autocast_dtype(device)
+    return Layer(layer.x.to(dtype), layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype))
+
+
+def _upstream(target: Tensor, weight: Tensor | None, options: CategoricalOptions, dtype: torch.dtype) -> Tensor | None:
+    """The derivative of the reduced loss by each ℓ_i: 1, or 1/divisor, or 0 when nothing counts; of none it is open."""
+    if options.reduction == "none":
+        return None
+    if options.reduction == "sum":
+        return torch.ones((), dtype=dtype, device=target.device)
+    if options.normalizer is None:
+        total = reference.divisor(target, weight, options, dtype).sum()
+    else:
+        total = torch.as_tensor(options.normalizer, dtype=dtype, device=target.device).reshape(())
+    nothing = total == 0
+    return (1 / total.masked_fill(nothing, 1)).masked_fill(nothing, 0)
+
+
+def _call(
+    layer: Layer,
+    target: Tensor,
+    weight: Tensor | None,
+    upstream: Tensor | None,
+    wanted: Sequence[bool],
+    options: CategoricalOptions,
+    kernel: str,
+    filter_eps: float | None,
+) -> Outputs:
+    """The options as an operator's schema can hold them."""
+    outputs = _linear_cross_entropy(
+        *layer,
+        target,
+        weight,
+        upstream,
+        wanted,
+        options.ignore_index,
+        options.label_smoothing,
+        options.focal_gamma,
+        options.z_loss,
+        options.softcap,
+        options.return_stats,
+        filter_eps,
+        kernel,
+    )
+    return cast(Outputs, outputs)
+
+
+@torch.library.custom_op("losscope::linear_cross_entropy", mutates_args=())
+def _linear_cross_entropy(
+    x: Tensor,
+    linear_weight: Tensor,
+    linear_bias: Tensor | None,
+    target: Tensor,
+    weight: Tensor | None,
+    upstream: Tensor | None,
+    wanted: Sequence[bool],
+    ignore_index: int,
+    label_smoothing: float,
+    focal_gamma: float,
+    z_loss: float,
+    softcap: float | None,
+    return_stats: bool,
+    filter_eps: float | None,
+    kernel: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """ℓ_i without an upstream, Σ_i upstream_i ℓ_i and its gradients with one."""
+    options = CategoricalOptions(
+        ignore_index, "none", label_smoothing, focal_gamma, z_loss, softcap, None, return_stats
+    )
+    layer, now = Layer(x, linear_weight, linear_bias), _now(wanted, upstream)
+    swept = walk.sweep(layer, target, weight, options, _rows(kernel), upstream if any(now) else None, now, filter_eps)
+    loss = swept.losses if upstream is None else (upstream * swept.losses).sum()
+    optional = (*swept.gradients, *(swept.stats or [None] * 5))
+    return cast(Outputs, (loss, *(x.new_empty(0) if t is None else t for t in optional)))
+
+
+def _now(wanted: Sequence[bool], upstream: Tensor | None) -> list[bool]:
+    """The gradients to take in this sweep: none of what follows is known without an upstream."""
+    return [w and upstream is not None for w in wanted]
+
+
+def _rows(kernel: str) -> Rows:
+    """Of the kernel, which may be one that has to be compiled and cannot be here."""
+    try:
+        return cast(Rows, import_module(f"losscope.kernels.{kernel}").rows)
+    except ImportError:
+        return cast(Rows, import_module("losscope.kernels.eager").rows)
+
+
+@_linear_cross_entropy.register_fake
+def _shapes(  # type: ignore[no-untyped-def]
+    x, linear_weight, linear_bias, target, weight, upstream, wanted, *options
+) -> Outputs:
+    *_, return_stats, _, _ = options
+    dtype = reference.upcast(x.new_empty(0)).dtype
+    losses = torch.empty_like(target.select(1, 0) if target.is_floating_point() else target, dtype=dtype)
+    loss = losses if upstream is None else losses.new_empty(())
+    layer = zip((x, linear_weight, linear_bias), _now(wanted, upstream), strict=True)
+    gradients = [torch.empty_like(t) if w else x.new_empty(0) for t, w in layer]
+    kinds = (torch.bool, torch.bool, dtype, dtype, dtype)
+    stats = [torch.empty_like(losses, dtype=kind) if return_stats else x.new_empty(0) for kind in kinds]
+    return cast(Outputs, (loss, *gradients, *stats))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+    """What the backward needs: the gradients themselves where the forward took them, and what they came from."""
+    x, linear_weight, linear_bias, target, weight, upstream, wanted, *options, filter_eps, kernel = inputs
+    ctx.save_for_backward(x, linear_weight, linear_bias, target, weight, upstream)
+    ctx.wanted, ctx.filter_eps, ctx.kernel = wanted, filter_eps, kernel
+    ignore_index, *numbers, _ = options
+    ctx.options = CategoricalOptions(ignore_index, "none", *numbers)
+    ctx.gradients = None if upstream is None else output[1:4]
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    """The first hands over the gradients that the forward took; a further one sweeps again."""
+    x, linear_weight, linear_bias, target, weight, upstream = ctx.saved_tensors
+    layer, rest = Layer(x, linear_weight, linear_bias), (None,) * 12
+    if torch.is_grad_enabled():
+        return *_differentiable(layer, target, weight, upstream, ctx.wanted, ctx.options, grad), *rest
+    held: Sequence[Tensor]
+    if ctx.gradients is None:
+        up = grad if upstream is None else grad * upstream
+        _, *held, _, _, _, _, _ = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.filter_eps)
+    elif not readable(grad):  # a graph is being made
+        held = [g * grad.to(g.dtype) for g in ctx.gradients]
+    else:
+        held, ctx.gradients = ctx.gradients, None
+        if grad.item() != 1:
+            held = [g.mul_(grad) for g in held]
+    return *(g if w else None for g, w in zip(held, ctx.wanted, strict=True)), *rest
+
+
+_linear_cross_entropy.register_autograd(_backward, setup_context=_keep)
+
+
+def _differentiable(
+    layer: Layer,
+    target: Tensor,
+    weight: Tensor | None,
+    upstream: Tensor | None,
+    wanted: Sequence[bool],
+    options: CategoricalOptions,
+    grad: Tensor,
+) -> Iterator[Tensor | None]:
+    """The gradients as functions of the layer, for a second derivative: the reference, with the logits in memory."""
+    losses = reference.linear_cross_entropy(layer.x, layer.weight, target, layer.bias, weight, options)
+    assert isinstance(losses, Tensor)
+    loss = losses if upstream is None else (upstream * losses).sum()
+    inputs = [t for t, w in zip(layer, wanted, strict=True) if w and t is not None]
+    gradients = iter(torch.autograd.grad(loss, inputs, grad.to(loss.dtype), create_graph=True))
+    return (next(gradients) if w else None for w in wanted)

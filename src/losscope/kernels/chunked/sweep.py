@@ -1,0 +1,202 @@
+"""One walk over the rows of the layer's input: the logits of a few rows, their loss and gradient, spent at once.
+
+The gradient dz of a chunk goes into those of the layer as soon as it is there: dx = dz W, dW += dzᵀ x, db += Σ dz.
+Taking it in the forward costs 6·N·D·H operations for forward and backward, where making the logits again would cost 8.
+What is held beside the layer's gradients is one chunk.
+
+The gradient of the weight is summed in float32. For float32 and float64 that sum is the gradient itself; for float16
+and bfloat16 it is a second, float32 copy of the weight's shape while the sweep runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from losscope.kernels import reference
+from losscope.kernels.options import CategoricalOptions, Stats
+
+CHUNK_BYTES = 12 * 2**20
+"""What the logits of one chunk may take."""
+
+FEWEST_ROWS = 64
+"""With fewer, reading the weight takes longer than multiplying by it: 16 bytes against 6 operations a row."""
+
+CLASSES_AT_ONCE = 1024
+"""A product of few rows packs its other factor: in such blocks that stays in a core's cache."""
+
+
+class Layer(NamedTuple):
+    """The linear layer: its input (N, D), its weight (H, …, D) and its bias (H, …)."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Gradients(NamedTuple):
+    """Of the layer's three, None where nobody wants it."""
+
+    x: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+class Chunk(NamedTuple):
+    """ℓ_i of some rows, what else was measured, and ∂(Σ upstream_i ℓ_i)/∂z, which may lie in z's own memory."""
+
+    loss: Tensor
+    stats: Stats | None
+    dz: Tensor | None
+
+
+Rows = Callable[[Tensor, Tensor, Tensor | None, CategoricalOptions, Tensor | None], Chunk]
+"""(z, target, weight, options, upstream) to a chunk; without an upstream there is no gradient to make."""
+
+
+class Memory(NamedTuple):
+    """A chunk of logits in the layer's dtype, and in the one that losses are computed in: the same where they agree."""
+
+    narrow: Tensor
+    wide: Tensor
+
+
+class Sweep(NamedTuple):
+    """ℓ_i, what else was measured of each row, and the gradients of Σ upstream_i ℓ_i."""
+
+    losses: Tensor
+    stats: Stats | None
+    gradients: Gradients
+
+
+def sweep(
+    layer: Layer,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    rows: Rows,
+    upstream: Tensor | None,
+    wanted: Sequence[bool],
+    filter_eps: float | None = None,
+) -> Sweep:
+    """``upstream`` is the gradient of what follows with respect to each ℓ_i, or None where none is to be made."""
+    each = options._replace(reduction="none", normalizer=None)
+    if upstream is not None:
+        upstream = upstream.expand(target.select(1, 0).shape if target.is_floating_point() else target.shape)
+    gradients, memory = _zeros(layer, wanted), _memory(layer)
+    chunks = []
+    for part in _parts(layer):
+        up = None if upstream is None else upstream[part]
+        chunk = rows(_logits(layer, part, memory), target[part], weight, each, up)
+        if chunk.dz is not None and up is not None:
+            kept = None if filter_eps is None else _kept(chunk.dz, target[part], up, filter_eps, options.ignore_index)
+            _spend(chunk.dz, layer, part, memory, gradients, kept)
+        chunks.append(chunk._replace(dz=None))
+    losses, stats, _ = zip(*chunks, strict=True)
+    measured = Stats(*map(torch.cat, zip(*stats, strict=True))) if options.return_stats else None
+    return Sweep(torch.cat(losses), measured, _rounded(gradients, layer))
+
+
+def rows_of_a_chunk(row_bytes: int) -> int:
+    """As many as keep the logits of a chunk within ``CHUNK_BYTES``, but not fewer than ``FEWEST_ROWS``."""
+    return max(FEWEST_ROWS, CHUNK_BYTES // max(row_bytes, 1))
+
+
+def row_bytes(linear_weight: Tensor) -> int:
+    """The logits of one row, in the dtype that they are computed in."""
+    return linear_weight[..., 0].numel() * reference.upcast(linear_weight.new_empty(0)).element_size()
+
+
+def blocks(classes: int) -> Iterator[slice]:
+    """Slices of the classes, ``CLASSES_AT_ONCE`` each."""
+    return (slice(first, first + CLASSES_AT_ONCE) for first in range(0, classes, CLASSES_AT_ONCE))
+
+
+def _parts(layer: Layer) -> Iterator[slice]:
+    """Slices of the rows, a chunk each."""
+    rows = rows_of_a_chunk(row_bytes(layer.weight))
+    return (slice(start, start + rows) for start in range(0, max(layer.x.shape[0], 1), rows))
+
+
+def _memory(layer: Layer) -> Memory:
+    """One chunk, used again by each: what an allocator gives and takes in such sizes leaves holes that add up."""
+    rows = min(rows_of_a_chunk(row_bytes(layer.weight)), layer.x.shape[0])
+    narrow = layer.x.new_empty(rows, *layer.weight.shape[:-1])
+    return Memory(narrow, narrow if reference.upcast(layer.x).dtype == layer.x.dtype else narrow.float())
+
+
+def _logits(layer: Layer, part: slice, memory: Memory) -> Tensor:
+    """The logits of these rows, in the dtype that losses are computed in."""
+    x, w = layer.x[part], layer.weight.flatten(0, -2)
+    z = memory.narrow[: x.shape[0]]
+    for some in blocks(len(w)):
+        torch.mm(x, w[some].T, out=z.flatten(1)[:, some])
+    if layer.bias is not None:
+        z.add_(layer.bias)
+    return z if memory.wide is memory.narrow else memory.wide[: x.shape[0]].copy_(z)
+
+
+def _spend(dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradients, kept: Tensor | None) -> None:
+    """The chain rule of a linear layer: dx = dz W, dW += dzᵀ x, db += Σ dz; of the kept classes alone, where told."""
+    w, x = layer.weight.flatten(0, -2), layer.x[part]
+    if into.bias is not None:
+        into.bias.add_(dz.sum(0))
+    flat = (dz if dz.dtype == x.dtype else memory.narrow[: len(x)].copy_(dz)).flatten(1)
+    dx = None if into.x is None else into.x[part]
+    dw = None if into.weight is None else into.weight.flatten(0, -2)
+    if kept is None:
+        _products(flat, w, x, dx, dw)
+    else:
+        _some_products(flat, w, x, dx, dw, kept)
+
+
+def _products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None) -> None:
+    """Over all classes."""
+    if dx is not None:
+        torch.mm(dz, w, out=dx)
+    if dw is not None and dw.dtype == dz.dtype:
+        dw.addmm_(dz.T, x)
+    elif dw is not None:  # a product in low precision is made before it is added: a block at a time
+        for some in blocks(len(w)):
+            dw[some].add_(dz[:, some].T @ x)
+
+
+def _some_products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None, kept: Tensor) -> None:
+    """Over the kept classes: their columns of dz and their rows of the weight, brought together a block at a time."""
+    total = None if dx is None else torch.zeros_like(dx, dtype=reference.upcast(dx).dtype)
+    for some in torch.split(kept, CLASSES_AT_ONCE):
+        picked = dz[:, some]
+        if total is not None:
+            total.add_(picked @ w[some])
+        if dw is not None:
+            dw.index_add_(0, some, (picked.T @ x).to(dw.dtype))
+    if dx is not None and total is not None:
+        dx.copy_(total)
+
+
+def _kept(dz: Tensor, target: Tensor, upstream: Tensor, eps: float, ignore_index: int) -> Tensor | None:
+    """The classes with |dz_ih| > eps |upstream_i| in some row, and those that are some row's target; None for all.
+
+    Above and not from: dz of a row that does not count is 0, and so may its upstream be.
+    """
+    least = eps * upstream.abs().unsqueeze(1)
+    kept = torch.cat([(dz[:, some].abs() > least).any(0) for some in blocks(dz.shape[1])])
+    if not target.is_floating_point():
+        counted = target != ignore_index
+        kept[(target[counted], *counted.nonzero().T[1:])] = True
+    return None if kept.all() else kept.flatten().nonzero().squeeze(1)
+
+
+def _zeros(layer: Layer, wanted: Sequence[bool]) -> Gradients:
+    """Zeros to start from: dx is written once, so it has the input's dtype; dW and db are sums."""
+    x, *sums = (torch.zeros_like(t) if w and t is not None else None for t, w in zip(layer, wanted, strict=True))
+    return Gradients(x, *(None if t is None else reference.upcast(t) for t in sums))
+
+
+def _rounded(gradients: Gradients, layer: Layer) -> Gradients:
+    return Gradients(
+        *(None if g is None or t is None else g.to(t.dtype) for g, t in zip(gradients, layer, strict=True))
+    )
