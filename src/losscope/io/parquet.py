@@ -53,7 +53,7 @@ class Parquet:
         return tuple(accumulate((rows for part in self.parts for rows in part.groups), initial=0))[:-1]
 
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
-        """The rows from start to stop in order, at most ``rows`` at a time; other row groups are not read."""
+        """The rows from start to stop in order, some at a time; other row groups are not read."""
         _same_types(self.parts, columns)
         for part in self.parts:
             yield from _of_file(part, columns, rows, start, stop)
@@ -117,6 +117,16 @@ def _of_group(
             return
 
 
+VALUES = 1 << 17  # are decoded together where fewer rows are asked for: a batch has a price of its own
+
+
+def _rows_at_once(part: Part, group: int, rows: int) -> int:
+    """So many rows as are asked for, or as hold VALUES numbers."""
+    footer = part.footer.row_group(group)
+    values = sum(footer.column(i).num_values for i in range(footer.num_columns))
+    return max(rows, VALUES * part.groups[group] // max(values, 1))
+
+
 # 64 KiB of each column at a time: pre_buffer would hold the row group whole. Checksums are compared if there are any.
 STREAM = {"pre_buffer": False, "buffer_size": 1 << 16, "page_checksum_verification": True}
 
@@ -127,7 +137,8 @@ def _batches(part: Part, group: int, columns: list[str], rows: int) -> Iterator[
         reading(f"{part.path}, row group {group}", ".parquet file"),
         pq.ParquetFile(part.path, metadata=part.footer, **STREAM) as file,
     ):
-        for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+        at_once = _rows_at_once(part, group, rows)
+        for batch in file.iter_batches(batch_size=at_once, row_groups=[group], columns=columns):
             missing -= batch.num_rows
             yield batch
         if missing:

@@ -173,9 +173,9 @@ def rechunk(tensors: Iterator[Tensor], rows: int) -> Iterator[Tensor]:
     rest: list[Tensor] = []
     for tensor in tensors:
         rest.append(tensor)
-        while sum(map(len, rest)) >= rows:
-            joined = torch.cat(rest)
-            yield joined[:rows]
-            rest = [joined[rows:]]
+        if sum(map(len, rest)) >= rows:
+            pieces = torch.cat(rest).split(rows)
+            rest = [piece for piece in pieces[-1:] if len(piece) < rows]
+            yield from pieces[: len(pieces) - len(rest)]
     if sum(map(len, rest)):
         yield torch.cat(rest)

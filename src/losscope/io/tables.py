@@ -47,7 +47,7 @@ class Table(Protocol):
         """The rows at which a row group begins."""
 
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
-        """The rows from start to stop in order, at most ``rows`` at a time."""
+        """The rows from start to stop in order, some at a time: ``rows``, or more where fewer would cost as much."""
 
 
 class TableContents:
