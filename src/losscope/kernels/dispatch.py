@@ -6,6 +6,9 @@ kernel         what it is                           the calls it serves
 ``reference``  the formulas of the notation         those inside ``use("reference")``
 ``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
                                                     that are large enough; what else it hands on to ``eager``
+``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes; what else it hands on to
+                                                    ``eager``, and so every CPU tensor that ``use("triton")`` gives
+                                                    it outside Triton's interpreter
 ``eager``      torch's own operators                every other: small tensors, other devices and dtypes,
                                                     ``torch.func``, ``torch.compile``, targets that need a gradient
 =============  ===================================  ==========================================================
@@ -29,7 +32,7 @@ from losscope.kernels import eager
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.protocol import Kernel
 
-KERNELS = ("reference", "eager", "cpu")
+KERNELS = ("reference", "eager", "cpu", "triton")
 
 LARGE = 1 << 14
 """Raw outputs from which a fused kernel is faster than torch's operators are to call."""
@@ -90,6 +93,8 @@ def _kernel(z: Tensor, size: int | None = None) -> Kernel:
     forced = _forced.get()
     if forced is not None:
         return forced
+    if z.is_cuda:
+        return _load("triton")
     return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= LARGE else eager
 
 

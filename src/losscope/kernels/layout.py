@@ -50,3 +50,8 @@ def laid_out(z: Tensor) -> tuple[Tensor, Layout]:
 def gradient_stride(z: Tensor) -> tuple[int, ...]:
     """The strides torch itself would give a tensor like z."""
     return z.stride() if z.is_contiguous() else torch.empty_like(z, device="meta").stride()
+
+
+def gradient_like(z: Tensor) -> Tensor:
+    """Memory for ∂/∂z with those strides."""
+    return torch.empty_strided(z.shape, gradient_stride(z), dtype=z.dtype, device=z.device)

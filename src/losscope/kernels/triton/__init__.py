@@ -1,0 +1,107 @@
+"""Fused kernels for GPUs, written in Triton: one visit to each logit, the gradient written once.
+
+They are compiled for sm_80, sm_90 and sm_100 and run in Triton's interpreter by the tests; no GPU has timed them yet.
+
+Every function has the signature of its twin in :mod:`losscope.kernels.reference` and hands on to
+:mod:`losscope.kernels.eager` what it doesn't serve: tensors of the CPU, unless ``TRITON_INTERPRET=1`` was set before
+triton was imported, then those run in its interpreter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from losscope.kernels import eager, reference
+from losscope.kernels.layout import gradient_like
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.triton import autograd, classes, picks, reduction, serves, values
+from losscope.kernels.triton.autograd import Forward, Job
+from losscope.kernels.triton.launch import real
+
+sigmoid = eager.sigmoid
+log_sigmoid = eager.log_sigmoid
+softmax = eager.softmax
+log_softmax = eager.log_softmax
+logsumexp = eager.logsumexp
+binary_cross_entropy = eager.binary_cross_entropy
+linear_cross_entropy = eager.linear_cross_entropy
+mse_loss = eager.mse_loss
+mean_squared_log_error = eager.mean_squared_log_error
+
+
+def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
+    """A pick forward; backward one write, that reads nothing of s."""
+    if not serves.fits(s, y, weight):
+        return eager.nll_loss(s, y, weight, options)
+    by = reduction.of_samples(y, weight, options, y.numel(), s.new_empty(0, dtype=real(s)))
+
+    def forward(s: Tensor, _: bool) -> Forward:
+        losses = picks.measure(s, y, weight, options.ignore_index)
+        return Forward(reduction.reduced(losses, options.reduction, by.divisor).to(s.dtype))
+
+    def backward(s: Tensor, upstream: Tensor, _: Tensor | None, __: Any) -> Tensor:
+        return picks.gradient_of(s, y, weight, options.ignore_index, upstream.to(by.scale.dtype) * by.scale)
+
+    job = Job(forward, backward, lambda s: reference.nll_loss(s, y, weight, options), early=False)
+    return autograd.apply(s, job)[0]
+
+
+def cross_entropy(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
+) -> Tensor | tuple[Tensor, Stats]:
+    """One read of the logits forward, and the gradient written once: there, unless it is to take their memory."""
+    normalizer = options.normalizer if isinstance(options.normalizer, Tensor) else None
+    learned = normalizer is not None and normalizer.requires_grad and torch.is_grad_enabled()
+    if learned or not serves.fits(z, target, weight):
+        return eager.cross_entropy(z, target, weight, options)
+    call = classes.Call(target, weight, options)
+    dtype = torch.promote_types(z.dtype, target.dtype) if target.is_floating_point() else z.dtype
+    number = z.new_empty(0, dtype=real(z, target))
+    by = reduction.of_samples(target, weight, options, classes.sample_shape(z).numel(), number)
+
+    def forward(z: Tensor, wanted: bool) -> Forward:
+        made = classes.measure(z, call, by.scale if wanted else None)
+        loss = reduction.reduced(made.losses, options.reduction, by.divisor).to(dtype)
+        return Forward(loss, made.gradient, made.stats, made.numbers)
+
+    def backward(z: Tensor, upstream: Tensor, gradient: Tensor | None, numbers: Any) -> Tensor:
+        scale = upstream.to(by.scale.dtype) * by.scale
+        if gradient is not None:
+            return classes.gradient_of(z, call, scale, numbers, gradient, unless_one=upstream)
+        return classes.gradient_of(z, call, scale, numbers, gradient_like(z))
+
+    plain = options._replace(return_stats=False)
+    early = options.reduction != "none"
+    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, plain), early)
+    loss, *stats = autograd.apply(z, job)
+    return (loss, Stats(*stats)) if options.return_stats else loss
+
+
+def binary_cross_entropy_with_logits(
+    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+) -> Tensor:
+    """Loss and gradient in one walk over the logits."""
+    if not serves.fits(z, target, weight, pos_weight):
+        return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+    call = values.Call(target, weight, pos_weight, options)
+    by = values.reduction_of(z, call)
+    dtype = torch.promote_types(z.dtype, target.dtype)
+
+    def forward(z: Tensor, wanted: bool) -> Forward:
+        losses, gradient = values.binary_cross_entropy(z, call, by.scale if wanted else None)
+        return Forward((losses if options.reduction == "none" else losses / by.divisor).to(dtype), gradient)
+
+    def backward(z: Tensor, upstream: Tensor, gradient: Tensor | None, _: Any) -> Tensor:
+        once = None if gradient is None else upstream
+        scale = upstream.to(by.scale.dtype) * by.scale
+        made = values.binary_cross_entropy(z, call, scale, gradient, once)[1]
+        assert made is not None
+        return made
+
+    def plain(z: Tensor) -> Tensor:
+        return reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+
+    return autograd.apply(z, Job(forward, backward, plain, early=options.reduction != "none"))[0]

@@ -1,0 +1,153 @@
+"""Cross-entropy of tensors: the arguments of the kernels over rows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from losscope.kernels import reference
+from losscope.kernels.layout import gradient_like, laid_out, samples_of
+from losscope.kernels.options import CategoricalOptions, Stats
+from losscope.kernels.triton import configurations, rows
+from losscope.kernels.triton.launch import TYPES, launch, real
+
+
+class Measured(NamedTuple):
+    """ℓ_i, the gradient and the statistics where they were asked for, and what a later gradient needs of each row."""
+
+    losses: Tensor
+    gradient: Tensor | None
+    stats: Stats | None
+    numbers: Tensor
+
+
+class Call(NamedTuple):
+    """Cross-entropy with everything but its raw outputs fixed."""
+
+    target: Tensor
+    weight: Tensor | None
+    options: CategoricalOptions
+
+
+def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = None) -> Measured:
+    """ℓ_i of every sample, and with a ``scale``, one number or one a sample, the gradient of Σ scale_i ℓ_i.
+
+    The gradient is written ``into`` memory of z's shape, which may be z itself.
+    """
+    options, dtype = call.options, real(z, call.target)
+    samples = samples_of(z)[0]
+    gradient = None if scale is None else gradient_like(z) if into is None else into
+    losses, numbers = z.new_empty(samples, dtype=dtype), z.new_empty((4, samples), dtype=dtype)
+    stats = z.new_empty((4, samples) if options.return_stats else 0, dtype=dtype)
+    tile = _tile(z, call)
+    arguments = _arguments(z, call, scale, gradient, tile) | {
+        "losses": losses,
+        "numbers": numbers,
+        "stats": stats,
+        "smoothing": options.label_smoothing,
+        "gamma": options.focal_gamma,
+        "z_loss": options.z_loss,
+        "FOCAL": options.focal_gamma > 0,
+        "Z_LOSS": options.z_loss > 0,
+        "STATS": options.return_stats,
+        "GRADIENT": gradient is not None,
+        "SINGLE": tile.single,
+    }
+    launch(rows.cross_entropy, triton.cdiv(samples, tile.rows), z, arguments, tile.warps)
+    told = _stats(stats, z, call) if options.return_stats else None
+    return Measured(losses.view(sample_shape(z)), gradient, told, numbers)
+
+
+def gradient_of(
+    z: Tensor, call: Call, scale: Tensor, numbers: Tensor, into: Tensor, unless_one: Tensor | None = None
+) -> Tensor:
+    """The gradient of Σ scale_i ℓ_i, into memory that may be z's own; nothing is done if ``unless_one`` is 1."""
+    tile = _tile(z, call)
+    arguments = _arguments(z, call, scale, into, tile) | {
+        "numbers": numbers,
+        "unless_one": scale if unless_one is None else unless_one,
+        "SKIPS": unless_one is not None,
+    }
+    launch(rows.cross_entropy_gradient, triton.cdiv(samples_of(z)[0], tile.rows), z, arguments, tile.warps)
+    return into
+
+
+def _tile(z: Tensor, call: Call) -> configurations.Tile:
+    return configurations.for_classes(
+        z.shape[reference.class_dim(z)],
+        adjacent=z.stride(reference.class_dim(z)) == 1,
+        rich=is_rich(call),
+        double=real(z, call.target) == torch.float64,
+    )
+
+
+def is_rich(call: Call) -> bool:
+    """Whether more is asked for than an index target's loss and gradient."""
+    options = call.options
+    soft = call.target.is_floating_point()
+    return bool(soft or options.label_smoothing or options.softcap or options.return_stats)
+
+
+def _arguments(
+    z: Tensor, call: Call, scale: Tensor | None, gradient: Tensor | None, tile: configurations.Tile
+) -> dict[str, Any]:
+    """What both kernels are told."""
+    (samples, classes, inner), (target, weight, options) = samples_of(z), call
+    x, z_steps = laid_out(z)
+    soft = target.is_floating_point()
+    target, t_steps = laid_out(target) if soft else (target.contiguous(), (0, 0, 0))
+    gradient, g_steps = (x, z_steps) if gradient is None else (gradient, laid_out(gradient)[1])
+    scale, scale_step = (x, 0) if scale is None else per_sample(scale)
+    spans = [classes * abs(steps[1]) for steps in (z_steps, t_steps, g_steps)]
+    return {
+        "z": x,
+        "target": target,
+        "weight": x if weight is None else weight.contiguous(),
+        "scale": scale,
+        "gradient": gradient,
+        "samples": samples,
+        "classes": classes,
+        "inner": inner,
+        **_named("z", z_steps),
+        **_named("t", t_steps),
+        **_named("g", g_steps),
+        "scale_step": scale_step,
+        "ignore_index": options.ignore_index,
+        "softcap": options.softcap or 1.0,
+        "SOFT": soft,
+        "WEIGHTED": weight is not None,
+        "SMOOTHED": options.label_smoothing > 0,
+        "CAPPED": options.softcap is not None,
+        "REAL": TYPES[real(z, target)],
+        "WIDE": max(spans) >= 2**31,
+        "ROWS": tile.rows,
+        "BLOCK": tile.block,
+    }
+
+
+def _named(name: str, steps: tuple[int, ...]) -> dict[str, int]:
+    return dict(zip((f"{name}_outer", f"{name}_class", f"{name}_inner"), steps, strict=True))
+
+
+def per_sample(scale: Tensor) -> tuple[Tensor, int]:
+    """One number for all samples, or one for each: a tensor and its step."""
+    if scale.ndim == 0:
+        return scale, 0
+    flat = scale.reshape(-1)
+    return flat, flat.stride(0)
+
+
+def sample_shape(z: Tensor) -> torch.Size:
+    """The shape of z without the classes."""
+    return z.shape[:1] + z.shape[2:] if z.ndim > 1 else z.shape[:0]
+
+
+def _stats(stats: Tensor, z: Tensor, call: Call) -> Stats:
+    shape, target = sample_shape(z), call.target
+    correct, entropy, probability, lse = (column.view(shape) for column in stats)
+    soft = target.is_floating_point()
+    counted = torch.ones(shape, dtype=torch.bool, device=z.device) if soft else target != call.options.ignore_index
+    return Stats(counted, correct != 0, entropy, probability, lse)

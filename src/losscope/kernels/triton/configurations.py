@@ -1,0 +1,97 @@
+"""How large a tile is and how many warps walk over it, by the classes, their layout and what is asked for.
+
+Chosen from what the compiler reports for sm_80, sm_90 and sm_100 (registers, and none of them spilled: ``make
+kernels``), not from timings: no GPU has run these kernels yet.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Tile(NamedTuple):
+    """Samples by classes of a tile, the warps of its program, and whether it holds a whole row."""
+
+    rows: int
+    block: int
+    warps: int
+    single: bool = True
+
+
+class Sizes(NamedTuple):
+    """The tiles of one kind of call.
+
+    Attributes:
+        short: logits that a program of several short rows takes, with 4 warps.
+        single: (classes, warps), smallest first: a row that fits is read once and kept.
+        long: (the most classes, classes of a tile, warps): longer rows, tile by tile.
+        strided: (samples, classes, warps) where neighbours in memory are samples and not classes: images.
+    """
+
+    short: int
+    single: tuple[tuple[int, int], ...]
+    long: tuple[tuple[float, int, int], ...]
+    strided: tuple[int, int, int]
+
+
+SHORT = 1024
+"""Classes up to which a program takes several samples."""
+
+MANY = 65536
+"""Classes above which rows under way must be few to stay in the second cache until they are read again."""
+
+# A tile of 32768 logits takes so many registers that a multiprocessor has room for one program only.
+PLAIN = Sizes(
+    short=4096,
+    single=((4096, 8), (8192, 16), (16384, 16), (32768, 32)),
+    long=((MANY, 8192, 32), (float("inf"), 32768, 32)),
+    strided=(64, 32, 8),
+)
+"""Index targets, with weights, z-loss or the focal loss."""
+
+RICH = Sizes(
+    short=2048,
+    single=((2048, 8), (4096, 16), (8192, 32)),
+    long=((float("inf"), 4096, 32),),
+    strided=(32, 32, 8),
+)
+"""Soft targets, label smoothing, softcap or statistics: more numbers of each class at a time."""
+
+DOUBLE = Sizes(
+    short=1024,
+    single=((2048, 16),),
+    long=((float("inf"), 2048, 16),),
+    strided=(16, 32, 8),
+)
+"""Everything in float64, of which one number takes two registers."""
+
+VALUES, VALUES_DOUBLE = (4096, 8), (2048, 8)
+"""(values, warps) of a tile of binary labels."""
+
+
+def for_classes(classes: int, *, adjacent: bool, rich: bool, double: bool) -> Tile:
+    """The tile for so many classes, which are neighbours in memory or not."""
+    sizes = DOUBLE if double else RICH if rich else PLAIN
+    whole = power_of_two(classes)
+    if not adjacent:
+        rows, block, warps = sizes.strided
+        return Tile(rows, min(block, whole), warps, classes <= block)
+    if classes <= SHORT:
+        return Tile(min(sizes.short // whole, 128), whole, 4)
+    for block, warps in sizes.single:
+        if classes <= block:
+            return Tile(1, block, warps)
+    block, warps = next((block, warps) for most, block, warps in sizes.long if classes <= most)
+    return Tile(1, block, warps, single=False)
+
+
+def for_values(rows: int, columns: int, *, double: bool) -> Tile:
+    """The tile for a matrix of values of which each is on its own."""
+    values, warps = VALUES_DOUBLE if double else VALUES
+    block = min(values, power_of_two(columns))
+    return Tile(min(values // block, power_of_two(rows)), block, warps)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is not below n."""
+    return 1 << max(n - 1, 0).bit_length()
