@@ -11,7 +11,7 @@ from torch import Tensor
 from losscope.kernels import reference
 from losscope.kernels.layout import gradient_like, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
-from losscope.kernels.triton import configurations, rows
+from losscope.kernels.triton import configurations, logits
 from losscope.kernels.triton.launch import TYPES, launch, real
 
 
@@ -56,7 +56,7 @@ def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = N
         "GRADIENT": gradient is not None,
         "SINGLE": tile.single,
     }
-    launch(rows.cross_entropy, triton.cdiv(samples, tile.rows), z, arguments, tile.warps)
+    launch(logits.cross_entropy, triton.cdiv(samples, tile.rows), z, arguments, tile.warps)
     told = _stats(stats, z, call) if options.return_stats else None
     return Measured(losses.view(sample_shape(z)), gradient, told, numbers)
 
@@ -71,7 +71,7 @@ def gradient_of(
         "unless_one": scale if unless_one is None else unless_one,
         "SKIPS": unless_one is not None,
     }
-    launch(rows.cross_entropy_gradient, triton.cdiv(samples_of(z)[0], tile.rows), z, arguments, tile.warps)
+    launch(logits.cross_entropy_gradient, triton.cdiv(samples_of(z)[0], tile.rows), z, arguments, tile.warps)
     return into
 
 

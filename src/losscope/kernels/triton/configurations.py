@@ -42,7 +42,7 @@ MANY = 65536
 
 # A tile of 32768 logits takes so many registers that a multiprocessor has room for one program only.
 PLAIN = Sizes(
-    short=4096,
+    short=1024,
     single=((4096, 8), (8192, 16), (16384, 16), (32768, 32)),
     long=((MANY, 8192, 32), (float("inf"), 32768, 32)),
     strided=(64, 32, 8),
@@ -50,22 +50,22 @@ PLAIN = Sizes(
 """Index targets, with weights, z-loss or the focal loss."""
 
 RICH = Sizes(
-    short=2048,
+    short=512,
     single=((2048, 8), (4096, 16), (8192, 32)),
     long=((float("inf"), 4096, 32),),
-    strided=(32, 32, 8),
+    strided=(16, 32, 4),
 )
 """Soft targets, label smoothing, softcap or statistics: more numbers of each class at a time."""
 
 DOUBLE = Sizes(
-    short=1024,
+    short=512,
     single=((2048, 16),),
     long=((float("inf"), 2048, 16),),
-    strided=(16, 32, 8),
+    strided=(16, 32, 4),
 )
 """Everything in float64, of which one number takes two registers."""
 
-VALUES, VALUES_DOUBLE = (4096, 8), (2048, 8)
+VALUES, VALUES_DOUBLE = (2048, 8), (1024, 8)
 """(values, warps) of a tile of binary labels."""
 
 
@@ -77,7 +77,7 @@ def for_classes(classes: int, *, adjacent: bool, rich: bool, double: bool) -> Ti
         rows, block, warps = sizes.strided
         return Tile(rows, min(block, whole), warps, classes <= block)
     if classes <= SHORT:
-        return Tile(min(sizes.short // whole, 128), whole, 4)
+        return Tile(max(1, sizes.short // whole), whole, 4)
     for block, warps in sizes.single:
         if classes <= block:
             return Tile(1, block, warps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.rows import load_index, place, store_gradient
+from losscope.kernels.triton.logits import load_index, place, store_gradient
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
