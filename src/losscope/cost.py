@@ -79,13 +79,13 @@ def fused(p: Problem) -> Cost:
 def chunked(p: Problem) -> Cost:
     """The same five visits, a chunk of rows at a time, in float32; each chunk reads W twice, and dW, and writes dW.
 
-    One chunk is held, where the fused kernel writes dz over z. Half precision holds it in its own dtype too, sums dW in
-    a float32 copy, and holds what a chunk adds to it.
+    One chunk is held, where dz is written over z. Half precision holds it in its own dtype too, and sums dW in a float32
+    copy.
     """
     rows = min(p.tokens, rows_of_a_chunk(p.classes * 4))
     chunks = -(-p.tokens // rows)
     weight = p.hidden * p.classes
-    narrow = (rows * p.classes + weight) * p.bytes_per_number + weight * 4 if p.bytes_per_number < 4 else 0
+    narrow = rows * p.classes * p.bytes_per_number + weight * 4 if p.bytes_per_number < 4 else 0
     moved = 5 * p.tokens * p.classes * 4 + chunks * weight * (2 * p.bytes_per_number + 2 * 4)
     return Cost("chunked linear", products(p), moved=moved, held=rows * p.classes * 4 + narrow)
 

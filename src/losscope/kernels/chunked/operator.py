@@ -173,10 +173,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     ctx.options = CategoricalOptions(ignore_index, "none", *numbers)
     ctx.gradients = None if upstream is None else output[1:4]
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # else zeros would be made for all of those
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     """The first hands over the gradients that the forward took; a further one sweeps again."""
+    if grad is None:
+        return (None,) * 15
     x, linear_weight, linear_bias, target, weight, upstream = ctx.saved_tensors
     layer, rest = Layer(x, linear_weight, linear_bias), (None,) * 12
     if torch.is_grad_enabled():
@@ -184,7 +187,7 @@ def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     held: Sequence[Tensor]
     if ctx.gradients is None:
         up = grad if upstream is None else grad * upstream
-        _, *held, _, _, _, _, _ = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.filter_eps)
+        held = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.filter_eps)[1:4]
     elif not readable(grad):  # a graph is being made
         held = [g * grad.to(g.dtype) for g in ctx.gradients]
     else:
