@@ -79,8 +79,7 @@ def fused(p: Problem) -> Cost:
 def chunked(p: Problem) -> Cost:
     """The same five visits, a chunk of rows at a time, in float32; each chunk reads W twice, and dW, and writes dW.
 
-    One chunk is held, where dz is written over z. Half precision holds it in its own dtype too, and sums dW in a float32
-    copy.
+    One chunk is held, where dz is written over z. Half precision holds it in its own dtype too, and dW in float32.
     """
     rows = min(p.tokens, rows_of_a_chunk(p.classes * 4))
     chunks = -(-p.tokens // rows)

@@ -139,10 +139,11 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
+    filter_eps: float | None,
 ) -> Tensor | tuple[Tensor, Stats]:
     logits = x.shape[:-1].numel() * linear_weight.shape[:-1].numel()
     kernel = _kernel(x, logits if logits >= LARGE_CATEGORICAL else 0)
-    return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options)
+    return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, filter_eps)
 
 
 def binary_cross_entropy_with_logits(

@@ -29,6 +29,7 @@ class Kernel(Protocol):
         linear_bias: Tensor | None,
         weight: Tensor | None,
         options: CategoricalOptions,
+        filter_eps: float | None = None,
         /,
     ) -> Tensor | tuple[Tensor, Stats]: ...
     def binary_cross_entropy_with_logits(

@@ -193,8 +193,9 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
+    filter_eps: float | None = None,
 ) -> Tensor | tuple[Tensor, Stats]:
-    """Cross-entropy of z = W x + b, with the logits held in memory."""
+    """Cross-entropy of z = W x + b, with the logits held in memory; of its gradient nothing is left out."""
     return cross_entropy(autocast(linear_logits(x, linear_weight, linear_bias)), target, weight, options)
 
 

@@ -35,6 +35,7 @@ def linear_cross_entropy(
     normalizer: float | Tensor | str | None = None,
     group: ProcessGroup | None = None,
     return_stats: bool = False,
+    filter_eps: float | None = None,
 ) -> Tensor | tuple[Tensor, Stats]:
     r"""Cross-entropy of z = x Wᵀ + b, in nats.
 
@@ -55,6 +56,11 @@ def linear_cross_entropy(
             rows (H_r, D) and (H_r,), and every rank holds the same ``input``
             (:func:`losscope.parallel.gather_rows` makes a sequence-parallel one whole). DTensors say this themselves.
         return_stats: as :func:`losscope.cross_entropy`.
+        filter_eps: leave out of dx and dW what hardly counts, to save its multiplications. A class is left out of a
+            chunk of rows when it is the target of none of them and |dz_ih| ≤ filter_eps |upstream_i| in all, where dz
+            is the gradient of the logits and upstream that of ℓ_i: when no other option is set, where every ŷ_ih is
+            that small. Each dz_ih is off by at most filter_eps |upstream_i|; loss, statistics and db are exact. None,
+            and few logits, leave nothing out.
 
     Returns:
         As :func:`losscope.cross_entropy` of ``torch.nn.functional.linear(input, linear_weight, linear_bias)``.
@@ -67,7 +73,8 @@ def linear_cross_entropy(
         >>> linear_cross_entropy(x, w, torch.tensor([1]))
         tensor(0.3133)
 
-    Source: :func:`torch.nn.functional.linear_cross_entropy`.
+    Source: :func:`torch.nn.functional.linear_cross_entropy`; for filter_eps Wijmans et al. 2024, Cut your losses in
+    large-vocabulary language models (arXiv 2411.09009), section 4.3.
     """
     where = "linear_cross_entropy"
     options = CategoricalOptions(
@@ -80,12 +87,15 @@ def linear_cross_entropy(
         normalizer,
         return_stats,
     )
+    in_shards = group is not None or is_dtensor(linear_weight)
+    if filter_eps is not None:
+        _filter(where, filter_eps, options, in_shards)
     loss = None
     if group is None:
         loss = direct.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options)
     if loss is not None:
         return loss
-    if group is not None or is_dtensor(linear_weight):
+    if in_shards:
         return sharded.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options, group)
     _linear(where, input, linear_weight, linear_bias)
     logits = torch.empty(1, dtype=input.dtype, device=input.device).expand(*input.shape[:-1], *linear_weight.shape[:-1])
@@ -97,8 +107,30 @@ def linear_cross_entropy(
         validate.class_weight(where, weight, input, linear_weight.shape[0])
     options = over_ranks(options, target, weight)
     return dispatch.linear_cross_entropy(
-        input, linear_weight, target if soft else target.long(), linear_bias, weight, options
+        input, linear_weight, target if soft else target.long(), linear_bias, weight, options, filter_eps
     )
+
+
+def _filter(where: str, eps: object, options: CategoricalOptions, in_shards: bool) -> None:
+    """``filter_eps`` is in [0, 1), and what it leaves out was not put there on purpose."""
+    if not isinstance(eps, (int, float)) or isinstance(eps, bool) or not 0 <= eps < 1:
+        raise InputError(
+            where, "filter_eps: a number in [0, 1)", repr(eps), "give a small one, such as 2**-12, or None for all"
+        )
+    if options.label_smoothing:
+        raise InputError(
+            where,
+            "filter_eps without label_smoothing",
+            f"filter_eps={eps:g} with label_smoothing={options.label_smoothing:g}",
+            "leave one of them out: the smoothing's share of each class is small, and so would be left out of most",
+        )
+    if in_shards:
+        raise InputError(
+            where,
+            "filter_eps with all classes on one rank",
+            "a shard of them",
+            "leave filter_eps out, or the group",
+        )
 
 
 def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -177,6 +209,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
         softcap: float | None = None,
         normalizer: float | Tensor | str | None = None,
         return_stats: bool = False,
+        filter_eps: float | None = None,
     ) -> None:
         super().__init__(
             weight,
@@ -189,6 +222,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
             normalizer=normalizer,
             return_stats=return_stats,
         )
+        self.filter_eps = filter_eps
         self.num_classes = num_classes
         self.out_features = out_features
         self.linear = nn.Linear(
@@ -201,7 +235,13 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
         """The loss of the layer's logits, from its input."""
         options = self.options if normalizer is None else self.options._replace(normalizer=normalizer)
         return linear_cross_entropy(
-            input, self._weight(), target, linear_bias=self._bias(), weight=self.weight, **options._asdict()
+            input,
+            self._weight(),
+            target,
+            linear_bias=self._bias(),
+            weight=self.weight,
+            filter_eps=self.filter_eps,
+            **options._asdict(),
         )
 
     def logits(self, x: Tensor) -> Tensor:

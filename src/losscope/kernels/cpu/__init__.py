@@ -51,13 +51,14 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
+    filter_eps: float | None = None,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time, each one turned into its gradient where it lies."""
     if not chunked.serves(x, linear_weight, target, weight):
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)
-    return chunked.linear_cross_entropy(layer, target, weight, options, "cpu")
+    return chunked.linear_cross_entropy(layer, target, weight, options, "cpu", filter_eps)
 
 
 def rows(
