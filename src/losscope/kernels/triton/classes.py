@@ -88,7 +88,7 @@ def is_rich(call: Call) -> bool:
     """Whether more is asked for than an index target's loss and gradient."""
     options = call.options
     soft = call.target.is_floating_point()
-    return bool(soft or options.label_smoothing or options.softcap or options.return_stats)
+    return bool(soft or options.label_smoothing or options.focal_gamma or options.softcap or options.return_stats)
 
 
 def _arguments(

@@ -47,15 +47,15 @@ PLAIN = Sizes(
     long=((MANY, 8192, 32), (float("inf"), 32768, 32)),
     strided=(64, 32, 8),
 )
-"""Index targets, with weights, z-loss or the focal loss."""
+"""Index targets, with weights or z-loss."""
 
 RICH = Sizes(
     short=512,
-    single=((2048, 8), (4096, 16), (8192, 32)),
+    single=((2048, 8), (4096, 16)),
     long=((float("inf"), 4096, 32),),
-    strided=(16, 32, 4),
+    strided=(16, 32, 8),
 )
-"""Soft targets, label smoothing, softcap or statistics: more numbers of each class at a time."""
+"""Soft targets, label smoothing, the focal loss, softcap or statistics: more numbers of each class at a time."""
 
 DOUBLE = Sizes(
     short=512,

@@ -1,0 +1,377 @@
+"""The Triton kernels, in Triton's interpreter and compiled ahead of time: no GPU is needed, and none has run them.
+
+What holds of every kernel is in tests/properties; here is what is theirs: tiles, strides, the two ways to the gradient,
+and that every launch compiles for the GPUs that it is made for without spilling a register.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import losscope as ls
+from losscope.kernels import reference
+from losscope.kernels.options import BinaryOptions, CategoricalOptions
+
+if sys.platform != "linux":
+    pytest.skip("triton is for Linux", allow_module_level=True)
+
+from losscope.kernels import triton as kernels
+from losscope.kernels.triton import configurations, launch
+
+COMPILE = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+TINY = configurations.Sizes(short=8, single=(), long=((float("inf"), 8, 4),), strided=(4, 2, 4))
+
+
+@pytest.fixture(autouse=True)
+def _interpreted():
+    assert launch.INTERPRETED, "set TRITON_INTERPRET=1 before triton is imported"
+    torch.manual_seed(0)
+    with ls.kernels.use("triton"):
+        yield
+
+
+@pytest.fixture
+def tiny_tiles(monkeypatch):
+    """Tiles so small that a short row is many of them."""
+    monkeypatch.setattr(configurations, "SHORT", 0)
+    for name in ("PLAIN", "RICH", "DOUBLE"):
+        monkeypatch.setattr(configurations, name, TINY)
+    monkeypatch.setattr(configurations, "VALUES", (8, 4))
+
+
+def loss_and_gradient(function, z, *args, upstream=None, **kwargs):
+    z = z.detach().requires_grad_()
+    loss = function(z, *args, **kwargs)
+    loss.backward(torch.ones_like(loss) if upstream is None else upstream.to(loss.dtype))
+    return loss.detach(), z.grad
+
+
+def exact(z, target, weight=None, upstream=None, **kwargs):
+    """The reference's formulas in float64."""
+    weight = None if weight is None else weight.double()
+    target = target.double() if target.is_floating_point() else target
+    options = CategoricalOptions(**kwargs)
+    function = lambda z: reference.cross_entropy(z, target, weight, options)  # noqa: E731
+    return loss_and_gradient(function, z.double(), upstream=upstream)
+
+
+def near(ours, theirs, dtype, atol=0.0):
+    """Within 1e-6 in float32, 1e-14 in float64 and a rounding in the low precisions, relative to the tensor's size."""
+    allowed = {torch.float32: 1e-6, torch.float64: 1e-14}.get(dtype, torch.finfo(dtype).eps)
+    for x, y in zip(ours, theirs, strict=True):
+        assert x.shape == y.shape
+        assert float((x.double() - y).norm()) <= allowed * float(y.norm()) + atol
+
+
+OPTIONS = {
+    "plain": {},
+    "sum": {"reduction": "sum"},
+    "none": {"reduction": "none"},
+    "normalizer": {"normalizer": 3.5},
+    "smoothing": {"label_smoothing": 0.1},
+    "focal": {"focal_gamma": 2.0},
+    "root focal": {"focal_gamma": 0.5},
+    "z-loss": {"z_loss": 0.1},
+    "softcap": {"softcap": 5.0},
+    "all": {"label_smoothing": 0.2, "z_loss": 0.01, "softcap": 8.0, "reduction": "none"},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kwargs", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("kind", ["index", "soft"])
+@pytest.mark.usefixtures("tiny_tiles")
+def test_rows_of_many_tiles(dtype, kwargs, kind):
+    if kind == "soft" and "focal_gamma" in kwargs:
+        pytest.skip("the focal loss takes hard targets")
+    z, weight = (3 * torch.randn(5, 21)).to(dtype), torch.rand(21).add(0.1).to(dtype)
+    z[0, :9], z[1, 14:] = -torch.inf, -torch.inf  # a first tile without a class, and a last
+    target = torch.tensor([20, 0, 13, -100, 8])
+    if kind == "soft":
+        target = torch.rand(5, 21).masked_fill(z.isneginf(), 0)
+        target = (target / target.sum(1, keepdim=True)).to(dtype)
+    upstream = torch.linspace(0.5, 2, 5) if kwargs.get("reduction") == "none" else torch.tensor(1.5)
+    ours = loss_and_gradient(ls.cross_entropy, z, target, weight, upstream=upstream, **kwargs)
+    near(ours, exact(z, target, weight, upstream, **kwargs), dtype)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 1024, 1025, 5000, 40_000])
+@pytest.mark.parametrize("kwargs", [{}, {"label_smoothing": 0.1}], ids=["plain", "smoothing"])
+def test_rows_of_any_length(classes, kwargs):
+    z, y = 3 * torch.randn(3, classes), torch.tensor([0, classes // 2, classes - 1])
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y, **kwargs)
+    (true_loss, true_gradient) = exact(z, y, **kwargs)
+    near((loss, gradient), (true_loss, true_gradient), torch.float32, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_vocabulary_that_fills_no_whole_tile(dtype):
+    z, y = (3 * torch.randn(2, 262_145)).to(dtype), torch.tensor([262_144, 77])
+    near(loss_and_gradient(ls.cross_entropy, z, y), exact(z, y), dtype)
+
+
+def test_no_samples_are_for_torch():
+    z, y = torch.zeros(0, 3, requires_grad=True), torch.zeros(0, dtype=torch.int64)
+    loss = ls.cross_entropy(z, y)
+    assert loss.isnan()
+    loss.backward()
+    assert z.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("classes", [5, 40])
+@pytest.mark.usefixtures("tiny_tiles")
+def test_nan_and_inf_reach_their_own_row_only(value, classes):
+    z, y = torch.randn(6, classes), torch.randint(1, classes, (6,))
+    z[3, -1] = value
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y, reduction="none")
+    assert loss.isnan().tolist() == [i == 3 for i in range(6)]
+    assert gradient[3].isnan().all()
+    keep = torch.arange(6) != 3
+    near((gradient[keep],), (exact(z[keep], y[keep], reduction="sum")[1],), torch.float32)
+
+
+def test_a_masked_row_is_nan_as_torchs():
+    assert ls.cross_entropy(torch.full((2, 40), -torch.inf), torch.zeros(2, dtype=torch.int64)).isnan()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("kwargs", [{}, {"softcap": 5.0, "label_smoothing": 0.1, "return_stats": True}])
+def test_an_ignored_row_may_hold_anything(value, kwargs):
+    z, y = torch.randn(4, 9), torch.tensor([1, -100, 2, 3])
+    z[1] = value
+    z.requires_grad_()
+    result = ls.cross_entropy(z, y, **kwargs)
+    loss, stats = result if isinstance(result, tuple) else (result, ())
+    loss.backward()
+    assert loss.isfinite()
+    assert all(column[1] == 0 for column in stats)
+    assert not z.grad[1].any()
+    assert z.grad.isfinite().all()
+
+
+REARRANGED = {
+    "transposed": lambda z: z.t().contiguous().t(),
+    "every second class": lambda z: z.repeat_interleave(2, 1)[:, ::2],
+    "every third row": lambda z: z.repeat_interleave(3, 0)[::3],
+    "one row for all": lambda z: z[:1].expand_as(z),
+}
+
+
+@pytest.mark.parametrize("rearrange", REARRANGED.values(), ids=REARRANGED)
+@pytest.mark.parametrize("classes", [5, 90])
+def test_strided_logits(rearrange, classes):
+    z, y = rearrange(torch.randn(70, classes)), torch.randint(0, classes, (70,))
+    ours, torchs = loss_and_gradient(ls.cross_entropy, z, y), loss_and_gradient(F.cross_entropy, z, y)
+    torch.testing.assert_close(ours, torchs)
+    assert ours[1].stride() == torchs[1].stride()
+
+
+@pytest.mark.parametrize("view", ["as it is", "channels last", "every second pixel", "every second class"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_images(view, soft):
+    z, y = torch.randn(2, 22, 6, 10), torch.randint(0, 11, (2, 6, 10))
+    z = z.contiguous(memory_format=torch.channels_last) if view == "channels last" else z
+    z = z[..., ::2] if view == "every second pixel" else z[:, ::2] if view == "every second class" else z
+    y = torch.softmax(torch.randn(z.shape), 1) if soft else y[..., : z.shape[-1]]
+    ours = loss_and_gradient(ls.cross_entropy, z, y)
+    torch.testing.assert_close(ours, loss_and_gradient(F.cross_entropy, z, y))
+    if not soft:
+        torchs = loss_and_gradient(F.nll_loss, z.contiguous(), y)  # of channels last it is an error
+        torch.testing.assert_close(loss_and_gradient(ls.nll_loss, z, y), torchs)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.usefixtures("tiny_tiles")
+def test_statistics_are_the_references(soft):
+    z, y = torch.randn(6, 40, dtype=torch.float64), torch.tensor([3, -100, 7, 39, 0, 1])
+    z[0, 30:], z[4, 0] = z[0].max(), 9.0  # the first of equal ones is the decision
+    z[2] = -torch.inf
+    z[2, 7] = 0.0
+    target = torch.softmax(torch.randn(6, 40, dtype=torch.float64), 1).masked_fill(z.isneginf(), 0) if soft else y
+    loss, stats = ls.cross_entropy(z, target, softcap=20.0, return_stats=True)
+    with ls.kernels.use("reference"):
+        true_loss, true_stats = ls.cross_entropy(z, target, softcap=20.0, return_stats=True)
+    torch.testing.assert_close(loss, true_loss)
+    for got, want in zip(stats, true_stats, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_low_precision_gradients_are_rounded_once_for_any_upstream():
+    z, y = torch.randn(64, 50).half().requires_grad_(), torch.randint(0, 50, (64,))
+    (ls.cross_entropy(z, y).float() * 2.0**14).backward()
+    true = exact(z.detach(), y)[1] * 2.0**14
+    assert float((z.grad.double() - true).norm() / true.norm()) < 3e-4
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_backward_twice_gives_the_same_gradient_and_spares_the_first(reduction):
+    z, y = torch.randn(30, 40, requires_grad=True), torch.randint(0, 40, (30,))
+    loss = ls.cross_entropy(z, y, reduction=reduction)
+    (first,) = torch.autograd.grad(loss, z, torch.ones_like(loss), retain_graph=True)
+    before = first.clone()
+    (second,) = torch.autograd.grad(loss, z, torch.full_like(loss, 3.0))
+    torch.testing.assert_close(first, before, rtol=0, atol=0)
+    torch.testing.assert_close(second, 3 * first)
+
+
+def test_a_gradient_of_an_upstream_of_one_is_that_of_the_forward(monkeypatch):
+    """Backward's kernel looks at the upstream gradient on the device and leaves what is there."""
+    z, y = torch.randn(30, 40, requires_grad=True), torch.randint(0, 40, (30,))
+    loss = ls.cross_entropy(z, y)
+    made = loss.grad_fn.gradient
+    made.fill_(7.0)
+    assert (torch.autograd.grad(loss, z, retain_graph=True)[0] == 7.0).all()
+    torch.testing.assert_close(torch.autograd.grad(loss, z)[0], exact(z.detach(), y)[1].float())
+
+
+def test_changed_logits_are_refused_in_backward():
+    x = torch.randn(6, 9, requires_grad=True)
+    z = x * 2
+    loss = ls.cross_entropy(z, torch.randint(0, 9, (6,)))
+    z.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_second_derivatives_go_through_the_reference():
+    z, y = torch.randn(4, 5, dtype=torch.float64, requires_grad=True), torch.randint(0, 5, (4,))
+    assert torch.autograd.gradgradcheck(lambda z: ls.cross_entropy(z, y, focal_gamma=2.0), (z,))
+    t = torch.rand(4, 5, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(lambda z: ls.binary_cross_entropy_with_logits(z, t), (z,))
+
+
+def test_a_weight_that_wants_its_gradient_gets_it():
+    weight = torch.rand(5, requires_grad=True)
+    ls.cross_entropy(torch.randn(30, 5), torch.randint(0, 5, (30,)), weight, reduction="sum").backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("function", [kernels.cross_entropy, kernels.nll_loss])
+@pytest.mark.parametrize("y", [-1, 5])
+def test_a_target_out_of_range_is_an_error_of_the_kernel(function, y, monkeypatch):
+    """On a GPU the edge doesn't read the targets; the kernel's assertion is what torch's kernels have."""
+    builder = pytest.importorskip("triton.runtime.interpreter").interpreter_builder
+    monkeypatch.setattr(builder, "options", replace(builder.options, debug=launch.DEVICE_CHECKS["debug"]))
+    with pytest.raises(Exception, match="neither a class nor ignore_index"):
+        function(torch.randn(2, 5), torch.tensor([0, y]), None, CategoricalOptions())
+
+
+LABELS = {
+    "plain": {},
+    "smoothing": {"label_smoothing": 0.1},
+    "focal": {"focal_gamma": 2.0},
+    "ignored": {"ignore_index": -1.0},
+    "all": {"focal_gamma": 0.5, "ignore_index": -1.0},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kwargs", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.usefixtures("tiny_tiles")
+def test_binary_labels_of_many_tiles(dtype, kwargs, reduction):
+    z, t = (3 * torch.randn(7, 13)).to(dtype), torch.randint(0, 2, (7, 13)).to(dtype)
+    if "label_smoothing" not in kwargs:  # which gives a mask its share of the target
+        z[0, 0], t[0, 0], z[0, 1], t[0, 1] = -torch.inf, 0, torch.inf, 1
+    t[3, ::2] = t[3, ::2] if kwargs.get("ignore_index") is None else -1
+    weight, pos_weight = torch.rand(7, 1).to(dtype), torch.rand(13).to(dtype)
+    upstream = torch.linspace(0.5, 2, 91).view(7, 13) if reduction == "none" else torch.tensor(1.5)
+    arguments = {"weight": weight, "pos_weight": pos_weight, "reduction": reduction, **kwargs}
+    ours = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t, upstream=upstream, **arguments)
+    options = BinaryOptions(**{k: v for k, v in arguments.items() if "weight" not in k})
+    double = [x.double() for x in (t, weight, pos_weight)]
+    function = lambda z: reference.binary_cross_entropy_with_logits(z, *double, options)  # noqa: E731
+    near(ours, loss_and_gradient(function, z.double(), upstream=upstream), dtype)
+
+
+SHAPES = {
+    "a number": ((), ()),
+    "a row": ((17,), (17,)),
+    "a column": ((9, 1), (1,)),
+    "images": ((2, 3, 4, 5), (3, 1, 1)),
+    "images, a weight for each row": ((2, 3, 4, 5), (4, 1)),
+}
+
+
+@pytest.mark.parametrize(("shape", "weight"), SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("rearrange", [lambda x: x, lambda x: x.repeat_interleave(2, -1)[..., ::2] if x.ndim else x])
+def test_binary_shapes_and_strides(shape, weight, rearrange):
+    z, t, w = rearrange(torch.randn(shape)), rearrange(torch.rand(shape)), torch.rand(weight)
+    function = F.binary_cross_entropy_with_logits
+    ours = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t, weight=w)
+    torch.testing.assert_close(ours, loss_and_gradient(function, z, t, weight=w))
+
+
+def test_transposed_labels_are_not_copied():
+    z, t = torch.randn(30, 20).t(), torch.rand(30, 20).t()
+    ours = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)
+    torch.testing.assert_close(ours, loss_and_gradient(F.binary_cross_entropy_with_logits, z, t))
+    flat = kernels.values.flat(z.shape, z, t)
+    assert [x.data_ptr() for x in flat.tensors] == [z.data_ptr(), t.data_ptr()]
+    assert sorted((flat.rows, flat.columns)) == [20, 30]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_probabilities(dtype):
+    s, y, w = torch.log_softmax(torch.randn(300, 40), 1).to(dtype), torch.randint(0, 40, (300,)), torch.rand(40)
+    y[::7], s[::7] = -100, torch.nan
+    ours = loss_and_gradient(ls.nll_loss, s, y, w.to(dtype))
+    near(ours, loss_and_gradient(F.nll_loss, s.double(), y, w.to(dtype).double()), dtype)
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh process prints, in which kernels are not interpreted."""
+    outside = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=outside | environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_outside_the_interpreter_the_cpus_tensors_are_for_torch():
+    code = """
+import torch, losscope as ls
+z, y = torch.randn(4, 5, requires_grad=True), torch.tensor([0, 1, 2, 3])
+with ls.kernels.use("triton"):
+    loss = ls.cross_entropy(z, y)
+torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(z, y))
+print(loss.grad_fn.name())
+"""
+    assert python(code).split() == ["NllLossBackward0"]
+
+
+def test_without_triton_torch_serves_with_one_warning():
+    code = """
+import sys, warnings
+sys.modules["triton"] = None
+import torch, losscope as ls
+z, y = torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        with ls.kernels.use("triton"):
+            loss = ls.cross_entropy(z, y)
+torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(z, y))
+print(len(told), told[0].category.__name__)
+"""
+    assert python(code).split() == ["1", "LosscopeWarning"]
+
+
+def test_every_launch_compiles_and_spills_no_register():
+    """A representative few; ``make kernels`` compiles all."""
+    outside = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, COMPILE], env=outside, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = {tuple(line.split(": ")[1].split(",")[0].split()) for line in done.stdout.splitlines()[:-1]}
+    kernels = ("cross_entropy", "cross_entropy_gradient", "binary_cross_entropy", "nll_loss", "nll_gradient")
+    assert told == {(kernel, f"sm_{target}") for kernel in kernels for target in (80, 90, 100)}
