@@ -67,6 +67,18 @@ def class_logits(where: str, z: object) -> None:
         raise InputError(where, "at least one class in dimension 1", describe(z), "check the last layer's size")
 
 
+def overwritable(where: str, z: Tensor) -> None:
+    """``z`` was computed, so that its gradient may take its memory: no parameter lies there."""
+    owner = z if z._base is None else z._base
+    if z.requires_grad and owner.is_leaf:
+        raise InputError(
+            where,
+            "raw outputs that were computed, beside inplace_backward",
+            f"a leaf, or a view of one: {describe(z)}",
+            "leave inplace_backward out: input.grad would lie where input does",
+        )
+
+
 # ------------------------------------------------------------------------------------------------- targets
 
 

@@ -243,6 +243,54 @@ def test_changed_logits_are_refused_in_backward():
         loss.backward()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gradient_takes_the_logits_memory_when_asked(reduction, dtype):
+    x, y = torch.randn(30, 40).to(dtype).requires_grad_(), torch.randint(0, 40, (30,))
+    y[3] = -100
+    z = x * 2
+    held, seen = z.clone(), []
+    z.register_hook(lambda g: seen.append(g.data_ptr()))
+    loss = ls.CrossEntropyLoss(label_smoothing=0.1, reduction=reduction, inplace_backward=True)(z, y)
+    assert torch.equal(z, held)  # until backward the logits are there
+    loss.backward(torch.full_like(loss, 3.0))
+    true = exact(held, y, upstream=torch.full((30,) if reduction == "none" else (), 3.0), label_smoothing=0.1,
+                 reduction=reduction)[1]  # fmt: skip
+    near((x.grad,), (2 * true,), dtype)
+    assert seen == [z.data_ptr()]
+    assert "inplace_backward=True" in repr(ls.CrossEntropyLoss(inplace_backward=True))
+
+
+@pytest.mark.parametrize("later", ["the logits again", "the loss again"])
+def test_logits_that_are_gone_are_refused(later):
+    x, y = torch.randn(30, 40, requires_grad=True), torch.randint(0, 40, (30,))
+    z = x * 2
+    square, loss = z.square().sum(), ls.cross_entropy(z, y, inplace_backward=True)
+    loss.backward(retain_graph=True)
+    if later == "the loss again":
+        with pytest.raises(ls.InputError, match="one backward"):
+            loss.backward()
+    else:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            square.backward()
+
+
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(40, 30).t(), lambda z: z[:, 2:]])
+def test_a_parameter_is_never_overwritten(view):
+    z, y = torch.randn(30, 40, requires_grad=True), torch.randint(0, 30, (30,))
+    before = z.detach().clone()
+    with pytest.raises(ls.InputError, match="leaf"):
+        ls.cross_entropy(view(z), y, inplace_backward=True)
+    assert torch.equal(z, before)
+
+
+def test_overlapping_logits_are_not_overwritten():
+    x, y = torch.randn(1, 9, requires_grad=True), torch.randint(0, 9, (6,))
+    z = (x * 2).expand(6, 9)
+    ls.cross_entropy(z, y, inplace_backward=True).backward()
+    near((x.grad,), (2 * exact(z.detach(), y)[1].sum(0, keepdim=True),), torch.float32)
+
+
 def test_second_derivatives_go_through_the_reference():
     z, y = torch.randn(4, 5, dtype=torch.float64, requires_grad=True), torch.randint(0, 5, (4,))
     assert torch.autograd.gradgradcheck(lambda z: ls.cross_entropy(z, y, focal_gamma=2.0), (z,))

@@ -127,9 +127,11 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 
 
 def cross_entropy(
-    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, *, inplace_backward: bool = False
 ) -> Tensor | tuple[Tensor, Stats]:
-    return _kernel(z, z.numel() if z.numel() >= LARGE_CATEGORICAL else 0).cross_entropy(z, target, weight, options)
+    kernel = _kernel(z, z.numel() if z.numel() >= LARGE_CATEGORICAL else 0)
+    inplace = getattr(kernel, "cross_entropy_inplace", None) if inplace_backward else None
+    return (inplace or kernel.cross_entropy)(z, target, weight, options)
 
 
 def linear_cross_entropy(

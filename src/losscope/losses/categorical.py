@@ -36,6 +36,7 @@ def cross_entropy(
     normalizer: float | Tensor | str | None = ...,
     group: ProcessGroup | None = ...,
     return_stats: Literal[False] = ...,
+    inplace_backward: bool = ...,
 ) -> Tensor: ...
 @overload
 def cross_entropy(
@@ -52,6 +53,7 @@ def cross_entropy(
     normalizer: float | Tensor | str | None = ...,
     group: ProcessGroup | None = ...,
     return_stats: Literal[True],
+    inplace_backward: bool = ...,
 ) -> tuple[Tensor, Stats]: ...
 def cross_entropy(
     input: Tensor,
@@ -67,6 +69,7 @@ def cross_entropy(
     normalizer: float | Tensor | str | None = None,
     group: ProcessGroup | None = None,
     return_stats: bool = False,
+    inplace_backward: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
     r"""Cross-entropy of raw outputs, in nats: ℓ_i = −s_{i,y_i} with s_ih = z_ih − ln Σ_k e^{z_ik}.
 
@@ -90,6 +93,9 @@ def cross_entropy(
             indices are those of all classes, and a soft target is a shard like the input. A DTensor sharded on the
             classes says this itself.
         return_stats: also return :class:`losscope.Stats` of every sample, from the same logits.
+        inplace_backward: the gradient may take the memory of the logits, which must have been computed. After backward
+            they are gone: autograd refuses whatever still needs them, and a second backward is an error. Only the
+            Triton kernels make use of it.
 
     Returns:
         The loss, scalar or one per sample, in the input's dtype (float32 under autocast); with ``return_stats``
@@ -123,8 +129,11 @@ def cross_entropy(
     validate.categorical_options("cross_entropy", options, soft=soft)
     if weight is not None:
         validate.class_weight("cross_entropy", weight, input, input.shape[class_dim(input)])
+    if inplace_backward:
+        validate.overwritable("cross_entropy", autocast(input))
     options = over_ranks(options, target, weight)
-    return dispatch.cross_entropy(autocast(input), target if soft else target.long(), weight, options)
+    target = target if soft else target.long()
+    return dispatch.cross_entropy(autocast(input), target, weight, options, inplace_backward=inplace_backward)
 
 
 def nll_loss(
@@ -199,6 +208,7 @@ class CrossEntropyLoss(Loss):
         softcap: float | None = None,
         normalizer: float | Tensor | str | None = None,
         return_stats: bool = False,
+        inplace_backward: bool = False,
     ) -> None:
         super().__init__()
         register_weight(self, "weight", weight)
@@ -210,6 +220,7 @@ class CrossEntropyLoss(Loss):
         self.softcap = softcap
         self.normalizer = normalizer
         self.return_stats = return_stats
+        self.inplace_backward = inplace_backward
         validate.categorical_options("CrossEntropyLoss", self.options, soft=False)
 
     @property
@@ -222,7 +233,7 @@ class CrossEntropyLoss(Loss):
     ) -> Tensor | tuple[Tensor, Stats]:
         """The loss; a ``normalizer`` given here goes before the module's own."""
         options = self.options if normalizer is None else self.options._replace(normalizer=normalizer)
-        return cross_entropy(input, target, self.weight, **options._asdict())
+        return cross_entropy(input, target, self.weight, **options._asdict(), inplace_backward=self.inplace_backward)
 
     def activation(self, z: Tensor) -> Tensor:
         """ŷ = softmax(z), of the softcapped z where that option is on."""
@@ -235,7 +246,8 @@ class CrossEntropyLoss(Loss):
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""
-        return options_repr(self.options)
+        changed = [options_repr(self.options), "inplace_backward=True" if self.inplace_backward else ""]
+        return ", ".join(filter(None, changed))
 
 
 class NLLLoss(Loss):

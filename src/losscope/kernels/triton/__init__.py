@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import eager, reference
-from losscope.kernels.layout import gradient_like
+from losscope.kernels.layout import gradient_like, layout
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.triton import autograd, classes, picks, reduction, serves, values
 from losscope.kernels.triton.autograd import Forward, Job
@@ -52,7 +52,21 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
-    """One read of the logits forward, and the gradient written once: there, unless it is to take their memory."""
+    """One read of the logits, and the gradient written once, in the forward where the reduction allows."""
+    return _cross_entropy(z, target, weight, options, overwrites=False)
+
+
+def cross_entropy_inplace(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
+) -> Tensor | tuple[Tensor, Stats]:
+    """One read of the logits forward; backward reads them once more and writes the gradient where they lie."""
+    overwrites = layout(z) is not None and torch._debug_has_internal_overlap(z) != 1
+    return _cross_entropy(z, target, weight, options, overwrites=overwrites)
+
+
+def _cross_entropy(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, *, overwrites: bool
+) -> Tensor | tuple[Tensor, Stats]:
     normalizer = options.normalizer if isinstance(options.normalizer, Tensor) else None
     learned = normalizer is not None and normalizer.requires_grad and torch.is_grad_enabled()
     if learned or not serves.fits(z, target, weight):
@@ -71,11 +85,11 @@ def cross_entropy(
         scale = upstream.to(by.scale.dtype) * by.scale
         if gradient is not None:
             return classes.gradient_of(z, call, scale, numbers, gradient, unless_one=upstream)
-        return classes.gradient_of(z, call, scale, numbers, gradient_like(z))
+        return classes.gradient_of(z, call, scale, numbers, z.detach() if overwrites else gradient_like(z))
 
     plain = options._replace(return_stats=False)
-    early = options.reduction != "none"
-    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, plain), early)
+    early = options.reduction != "none" and not overwrites
+    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, plain), early, overwrites)
     loss, *stats = autograd.apply(z, job)
     return (loss, Stats(*stats)) if options.return_stats else loss
 

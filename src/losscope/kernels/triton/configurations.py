@@ -50,7 +50,7 @@ PLAIN = Sizes(
 """Index targets, with weights or z-loss."""
 
 RICH = Sizes(
-    short=512,
+    short=256,
     single=((2048, 8), (4096, 16)),
     long=((float("inf"), 4096, 32),),
     strided=(16, 32, 8),
