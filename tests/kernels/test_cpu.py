@@ -81,6 +81,31 @@ def test_a_vocabulary_that_fills_no_whole_vector(options):
     assert distance(gradient, true_gradient) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.2, "z_loss": 1e-3}])
+@pytest.mark.parametrize("kind", ["soft", "index"])
+def test_every_class_has_a_share_in_the_target(kind, options, dtype):
+    """Over several blocks of classes, with a mask in each row; a class without probability may be one of them."""
+    z, w = (torch.randn(5, 5003) * 3).to(dtype), torch.rand(5003).to(dtype) + 0.5
+    z[:, 17::1000] = -torch.inf
+    y = torch.tensor([0, 2047, 2048, 4999, 5002])
+    q = torch.rand(5, 5003).square() * z.isfinite()
+    target = y if kind == "index" else (q / q.sum(1, keepdim=True)).to(dtype)
+    for weight in (None, w):
+        loss, gradient = loss_and_gradient(ls.cross_entropy, z, target, weight, **options)
+        true_loss, true_gradient = exact(z, target, weight, **options)
+        rounding = max(torch.finfo(dtype).eps, 1e-15)
+        assert distance(loss, true_loss) < 4 * rounding
+        assert distance(gradient, true_gradient) < 4 * rounding
+
+
+@pytest.mark.parametrize("classes", [5, 40])
+def test_the_entropy_of_large_logits(classes):
+    z = torch.full((70, classes), 1e8, dtype=torch.float64)
+    _, stats = ls.cross_entropy(z, torch.zeros(70, dtype=torch.int64), return_stats=True)
+    torch.testing.assert_close(stats.entropy, torch.full((70,), float(classes), dtype=torch.float64).log())
+
+
 def test_a_gradient_too_large_for_the_caches_is_the_same():
     z, y = torch.randn(600, 32_001), torch.randint(0, 32_001, (600,))  # streamed: 77 MB, and no row is aligned
     y[3] = -100

@@ -96,7 +96,7 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
             store(pointer(a.loss, real), i + r, loss)
         result += loss
         if a.stats != 0:
-            tell(a, i + r, r, ignored, x, q, m[r] + log_sum[r], log_sum[r], real)
+            tell(a, i + r, r, ignored, x, q, m[r], log_sum[r], real)
     if a.gradient != 0:
         lanes.scale(e, classes, total)
         if a.smoothing > 0:
@@ -151,7 +151,7 @@ def finish(
 
 
 @njit(error_model="numpy")
-def tell(a: Any, i: Any, r: Any, ignored: Any, x: Any, q: Any, lse: Any, log_sum: Any, real: Any) -> Any:
+def tell(a: Any, i: Any, r: Any, ignored: Any, x: Any, q: Any, m: Any, log_sum: Any, real: Any) -> Any:
     """The statistics of one sample; 0 where it is ignored."""
     if ignored:
         for column in range(4):
@@ -159,9 +159,9 @@ def tell(a: Any, i: Any, r: Any, ignored: Any, x: Any, q: Any, lse: Any, log_sum
         return
     y = lanes.argmax(q, a.classes, r) if a.soft else pointer(a.target, np.int64(0))[i]
     record(a, i, 0, lanes.argmax(x, a.classes, r) == y, real)
-    record(a, i, 1, lanes.entropy(x, a.classes, r, lse), real)
+    record(a, i, 1, lanes.entropy(x, a.classes, r, m, log_sum), real)
     record(a, i, 2, np.exp(-log_sum), real)
-    record(a, i, 3, lse, real)
+    record(a, i, 3, m + log_sum, real)
 
 
 def over_blocks(arguments: Any) -> None:

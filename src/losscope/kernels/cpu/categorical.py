@@ -177,10 +177,10 @@ def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: An
         if a.soft:
             q = window(q_base, False, first)
             load_target(a, i, first, last, q)
-            part = dense.over_target(x, w, q, first, last, m)
+            part = dense.over_target(x, 0, w, q, 0, first, last, m)
             mass, below = mass + part[0], below + part[1]
         if a.smoothing > 0:
-            opened = dense.over_open(x, w, first, last, m)
+            opened = dense.over_open(x, 0, w, first, last, m)
             open_mass, open_below, count = open_mass + opened[0], open_below + opened[1], count + opened[2]
     log_sum = np.log(total)
     return m, total, mass, below + log_sum * mass, open_mass, open_below + log_sum * open_mass, count
@@ -196,13 +196,15 @@ def write_dense(
         last = min(first + dense.BLOCK, a.classes)
         x = window(x_base, keeps_row(a), first)
         w = window(pointer(a.weight, real), a.weighted, first)
-        if not keeps_row(a):
-            load_logits(a, i, first, last, x)
-        dense.subtract_open(e, x, w, first, last, factor * exp(shifts[first // dense.BLOCK] - m), cast(share, real))
+        dense.scale(e, first, last, factor * exp(shifts[first // dense.BLOCK] - m))
+        if a.smoothing > 0:
+            if not keeps_row(a):
+                load_logits(a, i, first, last, x)
+            dense.subtract_open(e, x, 0, w, first, last, cast(share, real))
         if a.soft:
             q = window(q_base, False, first)
             load_target(a, i, first, last, q)
-            dense.subtract_target(e, w, q, first, last, cast(kept, real))
+            dense.subtract_target(e, w, q, 0, first, last, cast(kept, real))
         else:
             y = pointer(a.target, np.int64(0))[i]
             if first <= y < last:
@@ -268,6 +270,64 @@ def dense_row(a: Any, i: Any, real: Any, e: Any) -> Any:
     return loss
 
 
+@njit(error_model="numpy")
+def is_adjacent(a: Any) -> Any:
+    """Whether a row and its target can be read where they lie, because nothing has to be done to the row first."""
+    return not keeps_row(a) and a.z_class == 1 and (a.target_class == 1 or not a.soft)
+
+
+@njit(error_model="numpy")
+def adjacent_row(a: Any, i: Any, real: Any, e: Any) -> Any:
+    """ℓ_i for soft targets and smoothing, read where they lie: from memory once, and from cache for the gradient."""
+    z, start = pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner)
+    q, goal = pointer(a.target, a.element), offset(i, a.inner, a.target_outer, a.target_inner)
+    y = 0 if a.soft else pointer(a.target, np.int64(0))[i]
+    shifts, m, total = at(e, a.classes), cast(a.lowest, real), 0.0
+    mass, below, open_mass, open_below, count = 0.0, 0.0, 0.0, 0.0, 0.0
+    for first in range(0, a.classes, dense.BLOCK):
+        last = min(first + dense.BLOCK, a.classes)
+        w = window(pointer(a.weight, real), a.weighted, first)
+        before, later = m, at(z, start + dense.BLOCK)
+        m = larger(m, rows.largest(z, start, first, last))
+        rise = np.float64(m) - np.float64(before)
+        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later)
+        shifts[first // dense.BLOCK] = m
+        below, open_below = below + mass * rise, open_below + open_mass * rise
+        if a.soft:
+            part = dense.over_target(z, start, w, q, goal, first, last, m)
+            mass, below = mass + part[0], below + part[1]
+        if a.smoothing > 0:
+            opened = dense.over_open(z, start, w, first, last, m)
+            open_mass, open_below, count = open_mass + opened[0], open_below + opened[1], count + opened[2]
+
+    log_sum, kept, share = np.log(total), 1.0, 0.0
+    if not a.soft:
+        mass = weight_of(a, y, real)
+        below = mass * np.float64(m - load(z, start + y))
+    if a.smoothing > 0:
+        kept, share = 1 - a.smoothing, a.smoothing / count
+        mass, below = kept * mass + share * open_mass, kept * below + share * open_below
+    loss, alpha = sample.of_distribution(mass, below + log_sum * mass, m + log_sum, a.z_loss)
+    if a.gradient == 0:
+        return loss
+
+    gradient, to = pointer(a.gradient, a.element), offset(i, a.inner, a.gradient_outer, a.gradient_inner)
+    up = upstream(a, i, real)
+    factor, kept, share = cast(up * alpha / total, real), cast(up * kept, real), cast(up * share, real)
+    for first in range(0, a.classes, dense.BLOCK):
+        last = min(first + dense.BLOCK, a.classes)
+        w = window(pointer(a.weight, real), a.weighted, first)
+        dense.scale(e, first, last, factor * exp(shifts[first // dense.BLOCK] - m))
+        if a.smoothing > 0:
+            dense.subtract_open(e, z, start, w, first, last, share)
+        if a.soft:
+            dense.subtract_target(e, w, q, goal, first, last, kept)
+        elif first <= y < last:
+            e[y] -= kept * w[y]
+        rows.put(e, first, last, cast(1, real), gradient, to, unaligned(a, to))
+    return loss
+
+
 def over_rows(arguments: Any) -> None:
     """The kernel of one thread: every chunk of samples that it draws."""
     a = carray(arguments, 1)[0]
@@ -287,6 +347,8 @@ def over_rows(arguments: Any) -> None:
         for i in range(chunk * a.chunk, last):
             if is_ignored(a, i):
                 loss = skip_row(a, i, real)
+            elif a.dense and is_adjacent(a):
+                loss = adjacent_row(a, i, real, scratch)
             elif a.dense:
                 loss = dense_row(a, i, real, scratch)
             else:

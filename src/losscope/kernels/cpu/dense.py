@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp, tanh
-from losscope.kernels.cpu.intrinsics import cast, load, store
+from losscope.kernels.cpu.intrinsics import at, cast, load, prefetch, store
+from losscope.kernels.cpu.rows import STRIDE
 
 BLOCK = 2048  # classes: 8 KiB of float32, since up to four arrays of them are at work
 
@@ -40,41 +41,53 @@ def cap(x: Any, first: Any, last: Any, softcap: Any) -> Any:
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def over_open(x: Any, w: Any, first: Any, last: Any, m: Any) -> Any:
+def over_open(x: Any, start: Any, w: Any, first: Any, last: Any, m: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked."""
     mass, below, count = m - m, m - m, m - m
     zero, one = m - m, cast(1, m)
     for h in range(first, last):
-        is_open = x[h] != -np.inf
+        x_h = load(x, start + h)
+        is_open = x_h != -np.inf
         mass += w[h] if is_open else zero
-        below += w[h] * (m - x[h]) if is_open else zero
+        below += w[h] * (m - x_h) if is_open else zero
         count += one if is_open else zero
     return mass, below, count
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def over_target(x: Any, w: Any, q: Any, first: Any, last: Any, m: Any) -> Any:
-    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing."""
-    mass, below = m - m, m - m
-    for h in range(first, last):
-        a = w[h] * q[h]
-        mass += a
-        below += a * (m - x[h]) if a != cast(0, m) else m - m
+def over_target(x: Any, start: Any, w: Any, q: Any, goal: Any, first: Any, last: Any, m: Any) -> Any:
+    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing. The next block of q comes into cache."""
+    mass, below, later = m - m, m - m, at(q, goal + BLOCK)
+    for begin in range(first, last, STRIDE):
+        end = min(begin + STRIDE, last)
+        for h in range(begin, end, 16):
+            prefetch(later, h)
+        for h in range(begin, end):
+            a = w[h] * load(q, goal + h)
+            mass += a
+            below += a * (m - load(x, start + h)) if a != cast(0, m) else m - m
     return mass, below
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def subtract_open(e: Any, x: Any, w: Any, first: Any, last: Any, factor: Any, share: Any) -> Any:
-    """e_h ← factor · e_h − share · w_h, the second term where the class is not masked."""
+def scale(e: Any, first: Any, last: Any, factor: Any) -> Any:
+    """e_h ← factor · e_h."""
     for h in range(first, last):
-        e[h] = factor * e[h] - (share * w[h] if x[h] != -np.inf else share - share)
+        e[h] *= factor
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def subtract_target(e: Any, w: Any, q: Any, first: Any, last: Any, share: Any) -> Any:
+def subtract_open(e: Any, x: Any, start: Any, w: Any, first: Any, last: Any, share: Any) -> Any:
+    """e_h ← e_h − share · w_h where the class is not masked."""
+    for h in range(first, last):
+        e[h] -= share * w[h] if load(x, start + h) != -np.inf else share - share
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def subtract_target(e: Any, w: Any, q: Any, goal: Any, first: Any, last: Any, share: Any) -> Any:
     """e_h ← e_h − share · w_h q_h."""
     for h in range(first, last):
-        e[h] -= share * (w[h] * q[h])
+        e[h] -= share * (w[h] * load(q, goal + h))
 
 
 @njit(fastmath=EXACT, error_model="numpy")

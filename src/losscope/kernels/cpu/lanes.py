@@ -159,11 +159,11 @@ def through_softcap(e: Any, x: Any, classes: Any, softcap: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def entropy(x: Any, classes: Any, r: Any, lse: Any) -> Any:
-    """−Σ_h ŷ_h s_h of one lane."""
+def entropy(x: Any, classes: Any, r: Any, m: Any, log_sum: Any) -> Any:
+    """−Σ_h ŷ_h s_h of one lane; m is taken out first, because m + ln S has lost the last places of ln S."""
     total = 0.0
     for h in range(classes):
-        s = np.float64(x[h * LANES + r]) - lse
+        s = np.float64(x[h * LANES + r] - m) - log_sum
         p = np.exp(s)
         total -= p * s if p != 0 else p
     return total
