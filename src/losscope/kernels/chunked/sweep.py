@@ -168,9 +168,9 @@ def _some_products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tens
     """Over the kept classes: their columns of dz and their rows of the weight, brought together a block at a time."""
     total = None if dx is None else torch.zeros_like(dx, dtype=reference.upcast(dx).dtype)
     for some in torch.split(kept, CLASSES_AT_ONCE):
-        picked = dz[:, some]
+        picked = dz.index_select(1, some)
         if total is not None:
-            total.add_(picked @ w[some])
+            total.add_(picked @ w.index_select(0, some))
         if dw is not None:
             dw.index_add_(0, some, (picked.T @ x).to(dw.dtype))
     if dx is not None and total is not None:
@@ -180,10 +180,10 @@ def _some_products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tens
 def _kept(dz: Tensor, target: Tensor, upstream: Tensor, eps: float, ignore_index: int) -> Tensor | None:
     """The classes with |dz_ih| > eps |upstream_i| in some row, and those that are some row's target; None for all.
 
-    Above and not from: dz of a row that does not count is 0, and so may its upstream be.
+    Above and not from: dz of a row that does not count is 0, and so may its upstream be. NaN is kept.
     """
     least = eps * upstream.abs().unsqueeze(1)
-    kept = torch.cat([(dz[:, some].abs() > least).any(0) for some in blocks(dz.shape[1])])
+    kept = ~torch.cat([dz[:, some].abs().sub_(least).amax(0) <= 0 for some in blocks(dz.shape[1])])
     if not target.is_floating_point():
         counted = target != ignore_index
         kept[(target[counted], *counted.nonzero().T[1:])] = True
