@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import losscope as ls
@@ -19,9 +19,9 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(autouse=True, params=["eager", "cpu"])
+@pytest.fixture(autouse=True, params=["eager", "cpu", "triton"])
 def _small_chunks(monkeypatch, request):
-    """Chunks of three rows, so that small problems are many chunks; "cpu" writes dz where z lay."""
+    """Chunks of three rows, so that small problems are many chunks; "cpu" and "triton" write dz where z lay."""
     monkeypatch.setattr(sweep, "CHUNK_BYTES", 1)
     monkeypatch.setattr(sweep, "FEWEST_ROWS", 3)
     with ls.kernels.use(request.param):
@@ -48,6 +48,7 @@ def both(layer, y, upstream=None, **options):
     return out
 
 
+@settings(max_examples=40)
 @given(OPTIONS, st.booleans(), st.integers(0, 3), st.sampled_from(["index", "soft"]))
 def test_every_option_equals_the_reference(options, weighted, seed, kind):
     extra = options.pop("extra")

@@ -10,9 +10,9 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def readable(x: Tensor) -> bool:
     """True for a plain CPU tensor outside ``torch.compile`` and ``torch.func``."""
-    return not torch.compiler.is_compiling() and is_plain(x)
+    return not torch.compiler.is_compiling() and is_plain(x) and x.is_cpu
 
 
 def is_plain(x: Tensor) -> bool:
-    """True for a CPU tensor of no subclass outside ``torch.func``, though perhaps while a graph is made."""
-    return type(x) in _PLAIN and x.is_cpu and not torch._C._are_functorch_transforms_active()
+    """True for a tensor of no subclass outside ``torch.func``, though perhaps while a graph is made."""
+    return type(x) in _PLAIN and not torch._C._are_functorch_transforms_active()

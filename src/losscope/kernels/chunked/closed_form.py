@@ -70,7 +70,7 @@ def rows(
 def _softmax(x: Tensor, softcap: float | None) -> Softmax:
     """The softcap is written over the logits."""
     if softcap is not None:
-        for some in blocks(x.shape[1]):
+        for some in blocks(x.shape[1], x):
             x[:, some] = reference.softcap(x[:, some], softcap)
     m = reference.maximum(x, 1)
     return Softmax(x, m, _sum(x, lambda some: (x[:, some] - m).exp_()).log())
@@ -126,7 +126,7 @@ def _overwrite(
     # Taken before the logits are gone.
     at_y = None if y is None else up * terms.beta_y * _softcap_slope(p.x.gather(1, y), softcap)
     alpha = up * terms.alpha
-    for some in blocks(p.x.shape[1]):
+    for some in blocks(p.x.shape[1], p.x):
         gradient = p.s(some).exp_().mul_(alpha)
         if beta is not None:
             gradient.sub_(up * beta(some))
@@ -155,5 +155,5 @@ def _stats(p: Softmax, truth: Tensor, ignored: Tensor | None) -> Stats:
 
 def _sum(x: Tensor, block: Callable[[slice], Tensor]) -> Tensor:
     """Over all classes, (n, 1, …)."""
-    parts = (block(some).sum(1, keepdim=True, dtype=x.dtype) for some in blocks(x.shape[1]))
+    parts = (block(some).sum(1, keepdim=True, dtype=x.dtype) for some in blocks(x.shape[1], x))
     return torch.stack(list(parts)).sum(0)

@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from losscope.kernels import reference
 from losscope.kernels.chunked import sweep as walk
-from losscope.kernels.chunked.sweep import Layer, Rows
+from losscope.kernels.chunked.sweep import Layer
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.readable import is_plain, readable
 
@@ -29,9 +29,10 @@ def serves(x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | No
     """The logits are more than one chunk, and nothing but the layer may want a gradient, which is taken backwards."""
     return (
         is_plain(x)
+        and (x.is_cpu or x.is_cuda)
         and forward_ad._current_level < 0
         and x.ndim == 2
-        and x.shape[0] * walk.row_bytes(linear_weight) > walk.CHUNK_BYTES
+        and not walk.is_one_chunk(Layer(x, linear_weight, None))
         and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
     )
 
@@ -72,8 +73,11 @@ def _upstream(target: Tensor, weight: Tensor | None, options: CategoricalOptions
         return torch.ones((), dtype=dtype, device=target.device)
     if options.normalizer is None:
         total = reference.divisor(target, weight, options, dtype).sum()
+    elif isinstance(options.normalizer, Tensor):
+        total = options.normalizer.to(target.device, dtype).reshape(())
     else:
-        total = torch.as_tensor(options.normalizer, dtype=dtype, device=target.device).reshape(())
+        assert not isinstance(options.normalizer, str), "the losses count a global normalizer out"
+        total = torch.full((), options.normalizer, dtype=dtype, device=target.device)
     nothing = total == 0
     return (1 / total.masked_fill(nothing, 1)).masked_fill(nothing, 0)
 
@@ -130,7 +134,9 @@ def _linear_cross_entropy(
         ignore_index, "none", label_smoothing, focal_gamma, z_loss, softcap, None, return_stats
     )
     layer, now = Layer(x, linear_weight, linear_bias), _now(wanted, upstream)
-    swept = walk.sweep(layer, target, weight, options, _rows(kernel), upstream if any(now) else None, now, filter_eps)
+    up, module = upstream if any(now) else None, _module(kernel)
+    narrow = getattr(module, "ROWS_OF_ANY_DTYPE", False)
+    swept = walk.sweep(layer, target, weight, options, module.rows, up, now, filter_eps, narrow=narrow)
     loss = swept.losses if upstream is None else (upstream * swept.losses).sum()
     optional = (*swept.gradients, *(swept.stats or [None] * 5))
     return cast(Outputs, (loss, *(x.new_empty(0) if t is None else t for t in optional)))
@@ -141,12 +147,12 @@ def _now(wanted: Sequence[bool], upstream: Tensor | None) -> list[bool]:
     return [w and upstream is not None for w in wanted]
 
 
-def _rows(kernel: str) -> Rows:
-    """Of the kernel, which may be one that has to be compiled and cannot be here."""
+def _module(kernel: str) -> Any:
+    """The kernel, which may be one that has to be compiled and cannot be here."""
     try:
-        return cast(Rows, import_module(f"losscope.kernels.{kernel}").rows)
+        return import_module(f"losscope.kernels.{kernel}")
     except ImportError:
-        return cast(Rows, import_module("losscope.kernels.eager").rows)
+        return import_module("losscope.kernels.eager")
 
 
 @_linear_cross_entropy.register_fake
@@ -188,11 +194,11 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
     if ctx.gradients is None:
         up = grad if upstream is None else grad * upstream
         held = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.filter_eps)[1:4]
-    elif not readable(grad):  # a graph is being made
+    elif torch.compiler.is_compiling() or not is_plain(grad):  # a graph is being made
         held = [g * grad.to(g.dtype) for g in ctx.gradients]
     else:
         held, ctx.gradients = ctx.gradients, None
-        if grad.item() != 1:
+        if not readable(grad) or grad.item() != 1:  # a GPU is not waited for
             held = [g.mul_(grad) for g in held]
     return *(g if w else None for g, w in zip(held, ctx.wanted, strict=True)), *rest
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losscope.kernels import eager, reference
+from losscope.kernels import chunked, eager, reference
 from losscope.kernels.layout import gradient_like, layout
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.triton import autograd, classes, picks, reduction, serves, values
@@ -27,7 +27,6 @@ softmax = eager.softmax
 log_softmax = eager.log_softmax
 logsumexp = eager.logsumexp
 binary_cross_entropy = eager.binary_cross_entropy
-linear_cross_entropy = eager.linear_cross_entropy
 mse_loss = eager.mse_loss
 mean_squared_log_error = eager.mean_squared_log_error
 
@@ -92,6 +91,37 @@ def _cross_entropy(
     job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, plain), early, overwrites)
     loss, *stats = autograd.apply(z, job)
     return (loss, Stats(*stats)) if options.return_stats else loss
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    linear_bias: Tensor | None,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    filter_eps: float | None = None,
+) -> Tensor | tuple[Tensor, Stats]:
+    """A chunk of the logits at a time, each one turned into its gradient where it lies, in the layer's dtype."""
+    if not serves.fits(x, target, weight):
+        return eager.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, filter_eps)
+    if not chunked.serves(x, linear_weight, target, weight):
+        z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
+        return cross_entropy(z, target, weight, options)
+    layer = chunked.Layer(x, linear_weight, linear_bias)
+    return chunked.linear_cross_entropy(layer, target, weight, options, "triton", filter_eps)
+
+
+ROWS_OF_ANY_DTYPE = True
+
+
+def rows(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
+) -> chunked.Chunk:
+    """A chunk of logits, whose memory the gradient takes."""
+    target = target.to(reference.upcast(z).dtype) if target.is_floating_point() else target
+    made = classes.measure(z, classes.Call(target, weight, options), upstream, into=z)
+    return chunked.Chunk(made.losses, made.stats, made.gradient)
 
 
 def binary_cross_entropy_with_logits(

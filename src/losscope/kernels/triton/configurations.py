@@ -53,19 +53,19 @@ RICH = Sizes(
     short=256,
     single=((2048, 8), (4096, 16)),
     long=((float("inf"), 4096, 32),),
-    strided=(16, 32, 8),
+    strided=(16, 16, 8),
 )
 """Soft targets, label smoothing, the focal loss, softcap or statistics: more numbers of each class at a time."""
 
 DOUBLE = Sizes(
     short=512,
     single=((2048, 16),),
-    long=((float("inf"), 2048, 16),),
+    long=((float("inf"), 2048, 32),),
     strided=(16, 32, 4),
 )
 """Everything in float64, of which one number takes two registers."""
 
-VALUES, VALUES_DOUBLE = (2048, 8), (1024, 8)
+VALUES, VALUES_DOUBLE = (1024, 4), (1024, 8)
 """(values, warps) of a tile of binary labels."""
 
 
