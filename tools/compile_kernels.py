@@ -1,6 +1,6 @@
 """Compile the Triton kernels as calls on a GPU would, without one, and report what each takes of a multiprocessor.
 
-    python tools/compile_kernels.py [--all] [--targets 80 90 100]
+    python tools/compile_kernels.py [--all] [--targets 80 90 100] [--only WORDS]
 
 Each case is a call of a loss and its backward on CPU tensors. Every launch on the way is compiled for each target, from
 the very arguments that it was given, and not run: so what comes of the call is no number. A spilled register, or a
@@ -179,10 +179,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every combination: some thousands, half an hour")
     parser.add_argument("--targets", nargs="+", type=int, default=TARGETS, metavar="SM")
     parser.add_argument("--part", default="0/1", help="only cases I, I+N, I+2N …, as I/N: to share them out")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     arguments = parser.parse_args()
     index, parts = map(int, arguments.part.split("/"))
     spilled = launches = 0
-    for case in list(every() if arguments.all else few())[index::parts]:
+    cases = [case for case in (every() if arguments.all else few()) if arguments.only in case.name]
+    for case in cases[index::parts]:
         for usage in usages(case.call, tuple(arguments.targets)):
             launches += 1
             spilled += usage.spilled > 0

@@ -52,16 +52,16 @@ PLAIN = Sizes(
 RICH = Sizes(
     short=256,
     single=((2048, 8), (4096, 16)),
-    long=((float("inf"), 4096, 32),),
-    strided=(16, 16, 8),
+    long=((float("inf"), 4096, 16),),
+    strided=(8, 32, 8),
 )
 """Soft targets, label smoothing, the focal loss, softcap or statistics: more numbers of each class at a time."""
 
 DOUBLE = Sizes(
     short=512,
     single=((2048, 16),),
-    long=((float("inf"), 2048, 32),),
-    strided=(16, 32, 4),
+    long=((float("inf"), 1024, 16),),
+    strided=(8, 32, 8),
 )
 """Everything in float64, of which one number takes two registers."""
 
