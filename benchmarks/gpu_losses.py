@@ -9,7 +9,7 @@ out where that time is up, and it says which. Peers that are not installed are l
 Of each: milliseconds of the forward without a graph, and of forward and backward, as the median of runs that took turns
 with the others', the second cache emptied before each; the memory that a step takes at its peak beside its arguments;
 and how near the step comes to what the device can do. For a loss of logits that is the bytes which have to be moved
-(the logits read once, the gradient written once) a second, over those of a copy. For a linear loss it is the time of its
+(logits read once, gradient written once) a second, over those of a copy. For a linear loss it is the time of its
 three products alone over that of the step.
 
 ``--tiny`` tests the script: small shapes, on the CPU too, whose figures say nothing.
