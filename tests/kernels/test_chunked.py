@@ -174,3 +174,106 @@ def test_under_activation_checkpointing():
     loss = torch.utils.checkpoint.checkpoint(f, *layer[:2], use_reentrant=False)
     for got, want in zip(torch.autograd.grad(loss, layer[:2]), expected, strict=True):
         torch.testing.assert_close(got, want)
+
+
+# ---------------------------------------------------------------------------------------------- filter_eps
+
+
+def peaked(seed=0, n=23, d=4, h=60):
+    g = torch.Generator().manual_seed(seed)
+    x, w = (torch.randn(n, d, generator=g, dtype=F64), 3 * torch.randn(h, d, generator=g, dtype=F64))
+    y = torch.randint(0, h, (n,), generator=g)
+    y[::5] = -100
+    return x.requires_grad_(), w.requires_grad_(), torch.zeros(h, dtype=F64, requires_grad=True), y
+
+
+FILTERED = {
+    "mean": {},
+    "none": {"reduction": "none"},
+    "z_loss": {"z_loss": 0.01, "softcap": 5.0},
+    "weight": {"weight": torch.linspace(0.5, 2, 60, dtype=F64)},
+    "focal": {"focal_gamma": 2.0, "reduction": "sum"},
+    "soft": {"soft": True},
+}
+
+
+@settings(max_examples=12)
+@given(st.sampled_from(sorted(FILTERED)), st.integers(0, 9), st.sampled_from([0.0, 1e-4, 1e-2, 0.2]))
+def test_what_is_left_out_is_bounded(name, seed, eps):
+    """|Δdx_i| ≤ eps |u_i| Σ_h |W_h|, |ΔdW_h| ≤ eps Σ_i |u_i| |x_i|; the loss and db are exact."""
+    x, w, b, y = peaked(seed)
+    options = {**FILTERED[name]}
+    y = torch.rand(23, 60, dtype=F64).mul(9).softmax(1) if options.pop("soft", False) else y
+    upstream = torch.linspace(-1, 1, 23, dtype=F64) if options.get("reduction") == "none" else torch.ones((), dtype=F64)
+    results = []
+    for filter_eps in (eps, None):
+        loss = ls.linear_cross_entropy(x, w, y, linear_bias=b, filter_eps=filter_eps, **options)
+        results.append((loss.detach(), *torch.autograd.grad(loss, (x, w, b), upstream)))
+    (loss, dx, dw, db), (right_loss, right_dx, right_dw, right_db) = results
+    assert torch.equal(loss, right_loss)
+    torch.testing.assert_close(db, right_db)
+    each = upstream.abs()
+    if options.get("reduction", "mean") == "mean":
+        counted = torch.ones(23, dtype=F64) if y.is_floating_point() else (y != -100).to(F64)
+        counted = counted if "weight" not in options else counted * options["weight"][y.clamp(min=0)]
+        each = 1 / counted.sum()
+    each = eps * each.expand(23)
+    rounding = 1e-12
+    assert ((dx - right_dx).abs() <= each[:, None] * w.detach().abs().sum(0) + rounding).all()
+    assert ((dw - right_dw).abs() <= each @ x.detach().abs() + rounding).all()
+
+
+def test_classes_are_left_out_and_targets_never():
+    """One chunk of one row: what is kept is the target's class, and those that are more likely than eps."""
+    x, w, _, _ = peaked(n=1)
+    likely = (x @ w.T).softmax(1)[0]
+    rare = int(likely.argmin())
+    (dw,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, torch.tensor([rare]), filter_eps=0.01), w)
+    kept = likely > 0.01
+    kept[rare] = True
+    assert 1 < kept.sum() < 60
+    assert torch.equal(dw.any(1), kept)
+
+
+def test_a_gradient_that_is_nan_is_not_left_out():
+    x, w, _, y = peaked()
+    with torch.no_grad():
+        x[1] = torch.nan
+    dx, dw = torch.autograd.grad(ls.linear_cross_entropy(x, w, y, filter_eps=0.01), (x, w))
+    assert dx[1].isnan().all()
+    assert dw.isnan().all()
+
+
+@pytest.mark.parametrize("eps", [-0.1, 1, float("nan"), True, "0.1"])
+def test_filter_eps_must_be_below_1(eps):
+    x, w, _, y = peaked()
+    with pytest.raises(ls.InputError, match="filter_eps"):
+        ls.linear_cross_entropy(x, w, y, filter_eps=eps)
+
+
+def test_filter_eps_is_not_for_label_smoothing():
+    module = ls.LinearCrossEntropyLoss(4, 60, label_smoothing=0.1, filter_eps=1e-3)
+    with pytest.raises(ls.InputError, match="label_smoothing"):
+        module(torch.zeros(2, 4), torch.tensor([0, 1]))
+
+
+def test_the_module_filters():
+    x, w, _, y = peaked()
+    module = ls.LinearCrossEntropyLoss(4, 60, filter_eps=0.01, dtype=F64)
+    module.linear.weight = torch.nn.Parameter(w.detach())
+    got = torch.autograd.grad(module(x, y), x)
+    assert torch.equal(*got, *torch.autograd.grad(ls.linear_cross_entropy(x, w, y, filter_eps=0.01), x))
+    assert not torch.equal(*got, *torch.autograd.grad(ls.linear_cross_entropy(x, w, y), x))
+
+
+def test_further_dimensions_are_filtered_each_on_its_own():
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(3, 3, generator=g, dtype=F64), 4 * torch.randn(20, 2, 3, generator=g, dtype=F64)
+    y = torch.tensor([[0, -100], [1, 2], [-100, -100]])
+    w.requires_grad_()
+    (dw,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, y, filter_eps=0.02, reduction="sum"), w)
+    likely = torch.einsum("nd,hkd->nhk", x, w.detach()).softmax(1)
+    kept = ((likely > 0.02) & (y != -100).unsqueeze(1)).any(0)
+    kept[0, 0] = kept[1, 0] = kept[2, 1] = True
+    assert not kept.all()
+    assert torch.equal(dw.any(2), kept)
