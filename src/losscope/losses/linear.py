@@ -74,7 +74,7 @@ def linear_cross_entropy(
         tensor(0.3133)
 
     Source: :func:`torch.nn.functional.linear_cross_entropy`; for filter_eps Wijmans et al. 2024, Cut your losses in
-    large-vocabulary language models (arXiv 2411.09009), section 4.3.
+    large-vocabulary language models (arXiv 2411.09009), "gradient filtering".
     """
     where = "linear_cross_entropy"
     options = CategoricalOptions(
