@@ -1,108 +1,50 @@
-"""The fused CPU losses beside torch eager, forward and backward through the public function.
+"""`losscope bench` over the shapes of the README's table, under the default allocator and under jemalloc.
 
-    python benchmarks/cpu_losses.py              # under the default allocator, then under jemalloc
+    python benchmarks/cpu_losses.py [--seconds 1.5]
 
-Writes one table per allocator to benchmarks/results/.
+Writes benchmarks/results/cpu_losses_default.txt and cpu_losses_jemalloc.txt. Every shape is a process of its own.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-import losscope as ls
-from harness import JEMALLOC, alternate, copy_bandwidth, machine, under_jemalloc
-
+COMMAND = "from losscope.cli import main; main()"
 RESULTS = Path(__file__).parent / "results"
-Case = tuple[str, Callable[[], object], Callable[[], object]]
+SHAPES = {
+    ("4096x32000", "float32"): (),
+    ("4096x32000", "bfloat16"): ("cross_entropy", "no_grad"),
+    ("4096x1000", "float32"): (),
+    ("65536x100", "float32"): (),
+    ("65536x10", "float32"): (),
+    ("1024x10", "float32"): ("cross_entropy", "bce"),
+    ("64x10", "float32"): ("cross_entropy", "bce"),
+}
 
 
-def training(loss: Callable[..., Tensor], z: Tensor, *args: object, **options: object) -> Callable[[], None]:
-    """Forward and backward, the gradient dropped before the next."""
-
-    def step() -> None:
-        z.grad = None
-        loss(z, *args, **options).backward()
-
-    return step
-
-
-def evaluation(loss: Callable[..., Tensor], z: Tensor, *args: object) -> Callable[[], None]:
-    def step() -> None:
-        with torch.no_grad():
-            loss(z, *args)
-
-    return step
-
-
-def focal(z: Tensor, y: Tensor) -> Tensor:
-    """The composition one writes in torch."""
-    s = F.log_softmax(z, 1).gather(1, y[:, None]).squeeze(1)
-    return ((1 - s.exp()) ** 2 * -s).mean()
-
-
-def categorical(n: int, h: int, dtype: torch.dtype = torch.float32) -> Iterator[Case]:
-    z, y = torch.randn(n, h).to(dtype).requires_grad_(), torch.randint(0, h, (n,))
-    name = f"({n}, {h}) {str(dtype).removeprefix('torch.')}"
-    yield f"cross_entropy {name}", training(ls.cross_entropy, z, y), training(F.cross_entropy, z, y)
-    if dtype != torch.float32 or n * h < 1 << 16:
-        return
-    yield f"no_grad {name}", evaluation(ls.cross_entropy, z, y), evaluation(F.cross_entropy, z, y)
-    smoothed = {"label_smoothing": 0.1}
-    yield f"smoothing {name}", training(ls.cross_entropy, z, y, **smoothed), training(F.cross_entropy, z, y, **smoothed)
-    w = torch.rand(h) + 0.5
-    yield f"weights {name}", training(ls.cross_entropy, z, y, w), training(F.cross_entropy, z, y, w)
-    yield f"focal {name}", training(ls.cross_entropy, z, y, focal_gamma=2.0), training(focal, z, y)
-    q = torch.softmax(torch.randn(n, h), 1)
-    yield f"soft targets {name}", training(ls.cross_entropy, z, q), training(F.cross_entropy, z, q)
-
-
-def binary(n: int, h: int) -> Iterator[Case]:
-    z, m = torch.randn(n, h, requires_grad=True), torch.randint(0, 2, (n, h)).float()
-    ours, torchs = ls.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits
-    yield f"bce with logits ({n}, {h})", training(ours, z, m), training(torchs, z, m)
-
-
-def cases() -> Iterator[Case]:
-    for n, h in ((4096, 32000), (4096, 1000), (65536, 100), (65536, 10), (1024, 10), (64, 10)):
-        yield from categorical(n, h)
-    yield from categorical(4096, 32000, torch.bfloat16)
-    for n, h in ((65536, 100), (65536, 10), (1024, 10)):
-        yield from binary(n, h)
-
-
-def table(allocator: str) -> str:
-    """The table, in Markdown."""
-    lines = [
-        f"Allocator: {allocator}. Machine: {machine()}; copy {copy_bandwidth():.0f} GB/s.",
-        "",
-        "| forward and backward | losscope ms (fastest) | torch ms (fastest) | ratio of pairs | of the fastest |",
-        "|---|---|---|---|---|",
-    ]
-    for name, ours, peer in cases():
-        t = alternate(ours, peer, seconds=2.0)
-        fastest = t.fastest_peer / t.fastest_ours
-        lines.append(
-            f"| {name} | {t.ours:.3f} ({t.fastest_ours:.3f}) | {t.peer:.3f} ({t.fastest_peer:.3f}) "
-            f"| {t.ratio:.2f} | {fastest:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+def table(shape: str, dtype: str, cases: tuple[str, ...], options: list[str]) -> str:
+    """What the command prints."""
+    chosen = [word for case in cases for word in ("--case", case)]
+    command = [sys.executable, "-c", COMMAND, "bench", "--shape", shape, "--dtype", dtype, *chosen, *options]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:
-    allocator = "jemalloc" if "LD_PRELOAD" in os.environ else "default"
-    text = table(allocator)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each case")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile as a peer")
+    arguments = parser.parse_args()
+    common = ["--seconds", str(arguments.seconds), *(["--no-compile"] if arguments.no_compile else [])]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"cpu_losses_{allocator}.md").write_text(text)
-    print(text)
-    if allocator == "default" and Path(JEMALLOC).exists():
-        under_jemalloc(*sys.argv)
+    for allocator, options in (("jemalloc", ["--jemalloc"]), ("default", [])):
+        tables = []
+        for (shape, dtype), cases in SHAPES.items():
+            tables.append(table(shape, dtype, cases, [*common, *options]))
+            print(tables[-1], flush=True)
+        (RESULTS / f"cpu_losses_{allocator}.txt").write_text("\n".join(tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from losscope.cli import explain, learn, lint, plan, report
+from losscope.cli import bench, explain, learn, lint, plan, report
 from losscope.cli.terminal import errors
 from losscope.errors import InputError
 
@@ -26,6 +26,7 @@ app.command("explain")(explain.explain)
 app.command("lint")(lint.lint)
 app.command("plan")(plan.plan)
 app.command("learn")(learn.learn)
+app.command("bench")(bench.bench)
 
 
 def main() -> None:

@@ -1,0 +1,37 @@
+"""Functions in turn, so that what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+FEWEST, MOST = 5, 300
+
+
+def in_turn(functions: Sequence[Callable[[], object]], seconds: float) -> list[tuple[float, ...]]:
+    """The milliseconds of each function in each round; the first round doesn't count.
+
+    Args:
+        functions: what is compared.
+        seconds: about how long; at least 5 rounds and at most 300 are made.
+
+    Returns:
+        A tuple of one time per function for each round.
+    """
+    _round(functions)
+    rounds: list[tuple[float, ...]] = []
+    end = time.perf_counter() + seconds
+    while len(rounds) < FEWEST or (time.perf_counter() < end and len(rounds) < MOST):
+        rounds.append(_round(functions))
+    return rounds
+
+
+def _round(functions: Sequence[Callable[[], object]]) -> tuple[float, ...]:
+    return tuple(milliseconds(function) for function in functions)
+
+
+def milliseconds(function: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
