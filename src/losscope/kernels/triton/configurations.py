@@ -1,7 +1,7 @@
 """How large a tile is and how many warps walk over it, by the classes, their layout and what is asked for.
 
-Chosen from what the compiler reports for sm_80, sm_90 and sm_100 (registers, and none of them spilled: ``make
-kernels``), not from timings: no GPU has run these kernels yet.
+Chosen from what the compiler reports for sm_80, sm_90 and sm_100 (``make kernels``: registers, and whether they spill),
+not from timings: no GPU has run these kernels yet.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ RICH = Sizes(
     short=256,
     single=((2048, 8), (4096, 16)),
     long=((float("inf"), 4096, 16),),
-    strided=(8, 32, 8),
+    strided=(16, 16, 4),
 )
 """Soft targets, label smoothing, the focal loss, softcap or statistics: more numbers of each class at a time."""
 
@@ -61,7 +61,7 @@ DOUBLE = Sizes(
     short=512,
     single=((2048, 16),),
     long=((float("inf"), 1024, 16),),
-    strided=(8, 32, 8),
+    strided=(16, 8, 4),
 )
 """Everything in float64, of which one number takes two registers."""
 
