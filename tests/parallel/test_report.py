@@ -17,7 +17,7 @@ from tests.parallel.ranks import on_ranks
 
 import losscope as ls
 from losscope.io import open_source
-from losscope.reporting import ranks
+from losscope.summary import Summary, ranks, streaming
 
 COMMAND = "from losscope.cli import main; main()"
 LOSS = ls.CrossEntropyLoss()
@@ -41,8 +41,9 @@ def measured(path, rows=None):
     """What this rank knows in the end, as JSON."""
     monkeypatch = pytest.MonkeyPatch()
     if rows is not None:
-        monkeypatch.setattr(ranks, "rows_at_once", lambda data: rows)
-    summary = ranks.measure(LOSS, open_source(path))
+        monkeypatch.setattr(streaming, "rows_at_once", lambda data: rows)
+    source = open_source(path)
+    summary = streaming.stream(Summary(LOSS), source, ranks.share(source))
     monkeypatch.undo()
     return json.dumps(summary.compute().to_dict())
 
@@ -138,7 +139,7 @@ def test_a_damaged_row_group_on_one_rank_is_named_on_all(tmp_path):
     assert os.listdir(tmp_path) == ["part.parquet"]
 
 
-DIES = "import os; from losscope.reporting import ranks; ranks.measure = lambda *_: os._exit(9); " + COMMAND
+DIES = "import os; from losscope.summary import streaming; streaming.stream = lambda *_, **__: os._exit(9); " + COMMAND
 
 
 def test_a_rank_that_dies_ends_the_others_with_an_error_and_no_file(file, tmp_path):
@@ -174,3 +175,23 @@ def test_a_report_that_is_stopped_leaves_the_old_page_and_nothing_else(file, tmp
     assert done.returncode == code
     assert os.listdir(tmp_path) == ["report.html"]
     assert page.read_text() == "old"
+
+
+def summarized(path, rows):
+    return json.dumps(ls.summarize(LOSS, path, batch_rows=rows).to_dict())
+
+
+def test_summarize_shares_a_file_out_and_says_what_the_report_says(file, tmp_path):
+    source = open_source(file)
+    z, y = source.read()
+    alone = summarized(file, None)
+    assert [summarized(file, 13), summarized(source, 1000)] == [alone, alone]
+    assert json.loads(alone) == ls.report(LOSS, z, y, tmp_path / "report.html").to_dict()["summary"]
+    assert on_ranks(2, summarized, file, 100) == [alone, alone]
+
+
+def test_summarize_names_a_file_that_is_cut_off(file, tmp_path):
+    path = tmp_path / "short.parquet"
+    path.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ls.InputError, match=r"short\.parquet"):
+        ls.summarize(LOSS, path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from losscope.losses import Loss
-    from losscope.reporting import Data
+    from losscope.summary.data import Data
 
 
 @dataclass(frozen=True)

@@ -36,36 +36,39 @@ def report(
 ) -> None:
     """Measure raw outputs and targets, and write a page about them; under torchrun the ranks share the rows out."""
     from losscope.cli.inputs import Inputs, read, row_numbers
-    from losscope.cli.terminal import progress, results
-    from losscope.reporting import build, ranks
+    from losscope.cli.terminal import progress, results, working
+    from losscope.reporting import build
     from losscope.reporting.data import check_rows
     from losscope.reporting.writing import check_page
-    from losscope.summary import Summary
+    from losscope.summary import Summary, ranks
+    from losscope.summary.streaming import stream
 
     def measured() -> tuple[Inputs, Summary]:
         check_page(out)
         given = read(file, loss, outputs, targets, targets_file, classes, ignore_index)
         check_rows(given.data, wanted or ())
+        summary = Summary(given.loss, labels=given.class_names, process_group=group)
         with progress(shown=ranks.rank() == 0) as told:
-            return given, ranks.measure(given.loss, given.data, given.class_names, told)
+            return given, stream(summary, given.data, ranks.share(given.data), told=told)
 
     wanted = row_numbers(rows)
-    with ranks.together(timeout):
+    with ranks.together(timeout) as group:
         given, summary = ranks.agree(measured)
         result, first = summary.compute(), ranks.rank() == 0
     if not first:
         return
-    made = build(
-        given.loss,
-        given.data,
-        class_names=given.class_names,
-        title=given.title,
-        samples=samples,
-        rows=wanted,
-        images=given.images,
-        summary=result,
-    )
-    page = made.save(out)
+    with working("Looking for mistakes, and writing the page"):
+        made = build(
+            given.loss,
+            given.data,
+            class_names=given.class_names,
+            title=given.title,
+            samples=samples,
+            rows=wanted,
+            images=given.images,
+            summary=result,
+        )
+        page = made.save(out)
     if json:
         typer.echo(made.to_json())
     else:

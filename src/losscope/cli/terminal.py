@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 
@@ -18,13 +18,19 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-@contextmanager
-def progress(shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where a person looks; it is told how many rows are done, and of how many."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def progress(shown: bool = True, what: str = "Rows") -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar on stderr where a person looks; it is told how many are done, and of how many."""
+    from losscope.summary.progress import progress as bar
 
-    columns = TextColumn("Rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return bar(shown, what)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """The words on stderr while it lasts, where a person looks."""
     console = errors()
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
-        task = bar.add_task("rows", total=None)
-        yield lambda done, rows: bar.update(task, completed=done, total=rows)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield

@@ -1,6 +1,6 @@
 """The report: one page, and the same numbers as JSON."""
 
-from losscope.reporting.content import Report, build, measure, report
-from losscope.reporting.data import Data, InMemory
+from losscope.reporting.content import Report, build, report
+from losscope.reporting.data import InMemory
 
-__all__ = ["Data", "InMemory", "Report", "build", "measure", "report"]
+__all__ = ["InMemory", "Report", "build", "report"]

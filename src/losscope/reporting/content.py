@@ -17,12 +17,14 @@ from losscope.figures import for_summary
 from losscope.linting import Finding
 from losscope.losses import Loss, as_loss
 from losscope.reporting.advice import Advice, advice, first_of_all
-from losscope.reporting.data import Data, InMemory, check_rows, rows_at_once
+from losscope.reporting.data import InMemory, check_rows
 from losscope.reporting.findings import look, plain
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
 from losscope.reporting.writing import check_page, write_text
 from losscope.summary import Summary, SummaryResult
+from losscope.summary.data import Data
+from losscope.summary.streaming import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +182,7 @@ def build(
         InputError: something does not fit.
     """
     check_rows(data, rows or ())
-    result = measure(loss, data, class_names) if summary is None else summary
+    result = stream(Summary(loss, labels=class_names), data).compute() if summary is None else summary
     chosen = choose(result, samples, rows)
     shown = {*chosen, *(sample.index for sample in result.worst)}
     return Report(
@@ -192,15 +194,3 @@ def build(
         [plain(finding) for finding in (look(loss, data) if findings is None else findings)],
         {} if images is None else {i: images[i] for i in shown},
     )
-
-
-def measure(loss: Loss, data: Data, class_names: Sequence[str] | None = None) -> SummaryResult:
-    """A pass over all rows, a few at a time.
-
-    Raises:
-        InputError: rows, names and loss do not fit each other.
-    """
-    summary = Summary(loss, labels=class_names)
-    for z, y in data.batches(rows_at_once(data)):
-        summary.update(z, y)
-    return summary.compute()

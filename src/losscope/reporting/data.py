@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from losscope.errors import InputError, describe
 from losscope.losses import CrossEntropyLoss, LinearCrossEntropyLoss, Loss
+from losscope.summary.data import Data, row
 
-LOGITS_AT_ONCE = 1 << 22
 OUTPUTS, BLOCKS = 1 << 24, 16  # as many numbers as the linter is shown, and from how many places
-
-
-class Data(Protocol):
-    """Rows of outputs and targets: a :class:`losscope.io.Source`, or :class:`InMemory`."""
-
-    def __len__(self) -> int:
-        """N."""
-
-    @property
-    def begins(self) -> tuple[int, ...]:
-        """The rows at which a piece begins that is best read whole."""
-
-    def describe(self) -> str:
-        """What was found, a line each."""
-
-    def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rows in order."""
 
 
 class InMemory:
@@ -70,11 +52,6 @@ class InMemory:
             yield self.outputs[part], self.targets[part]
 
 
-def row(data: Data, i: int) -> tuple[Tensor, Tensor]:
-    """The sample i alone, as a batch of one."""
-    return next(iter(data.batches(1, i, i + 1)))
-
-
 def check_rows(data: Data, rows: Sequence[int]) -> None:
     """Every one of these rows is there.
 
@@ -84,12 +61,6 @@ def check_rows(data: Data, rows: Sequence[int]) -> None:
     for i in rows:
         if not 0 <= i < len(data):
             raise InputError("rows", f"numbers of rows in 0…{len(data) - 1}", f"{i}", "choose rows that are there")
-
-
-def rows_at_once(data: Data) -> int:
-    """So many rows that their outputs fit a bounded memory."""
-    outputs, _ = row(data, 0)
-    return max(1, LOGITS_AT_ONCE // max(1, outputs.numel()))
 
 
 def num_spread(data: Data) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 
 from losscope.linting import Finding, lint
 from losscope.losses import Loss
-from losscope.reporting.data import Data, spread
+from losscope.reporting.data import spread
 from losscope.reporting.samples import finite
+from losscope.summary.data import Data
 
 
 def look(loss: Loss, data: Data) -> Iterable[Finding]:

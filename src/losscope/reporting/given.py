@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from losscope.losses import LinearCrossEntropyLoss, Loss
-from losscope.reporting.data import BLOCKS, Data, num_spread, on_logits, row
+from losscope.reporting.data import BLOCKS, num_spread, on_logits
 from losscope.summary import CategoricalSummary, SummaryResult
+from losscope.summary.data import Data, row
 from losscope.targets import TargetKind, recognise
 
 _MEANING = {

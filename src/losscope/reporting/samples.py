@@ -13,8 +13,9 @@ from torch import Tensor
 from losscope.explain import Explanation, Step, explain
 from losscope.figures.numbers import number
 from losscope.losses import Loss
-from losscope.reporting.data import Data, check_rows, on_logits, row
+from losscope.reporting.data import check_rows, on_logits
 from losscope.summary import SummaryResult
+from losscope.summary.data import Data, row
 
 MOST_COLUMNS = 7
 

@@ -1,4 +1,4 @@
-"""``Summary``: a pass over outputs and targets as a ``torchmetrics.Metric``; ``summarize`` in one call."""
+"""``Summary``: a pass over outputs and targets as a ``torchmetrics.Metric``."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Summary(Metric):
         super().__init__(**kwargs)
         self.loss = as_loss(loss, where="Summary")
         for name, value in (("worst", worst), ("class_limit", class_limit), *(("top_k", k) for k in top_k)):
-            _whole_number(name, value, 0 if name == "worst" else 1)
+            whole_number(name, value, 0 if name == "worst" else 1)
         self.labels = None if labels is None else tuple(str(name) for name in labels)
         self.top_k = tuple(sorted(set(top_k)))
         self.worst_kept = worst
@@ -155,7 +155,7 @@ class Summary(Metric):
         return (repr(self.loss), self.labels, self.top_k, self.worst_kept, self.class_limit)
 
     def _numbers(self, z: Tensor, index: Tensor | int | None) -> Tensor:
-        n = z.shape[0] if isinstance(z, Tensor) and z.ndim > self._unbatched() else 1
+        n = z.shape[0] if isinstance(z, Tensor) and z.ndim > self.unbatched() else 1
         if index is None:
             index = int(self.seen)
         if isinstance(index, int):
@@ -169,7 +169,7 @@ class Summary(Metric):
             )
         return index.detach().cpu().long()
 
-    def _unbatched(self) -> int:
+    def unbatched(self) -> int:
         """How many dimensions one sample alone has."""
         return 1 if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)) else 0
 
@@ -265,55 +265,11 @@ class _Box:
         self.content = content
 
 
-def summarize(
-    loss: Loss | nn.Module | str,
-    z: Tensor,
-    y: Tensor,
-    *,
-    batch_rows: int | None = None,
-    labels: Sequence[str] | None = None,
-    top_k: Sequence[int] = (1, 5),
-    worst: int = 20,
-    class_limit: int = 256,
-) -> SummaryResult:
-    r"""What the raw outputs say, measured: loss, accuracy, per class, calibration, temperature, the worst samples.
-
-    Args:
-        loss: a loss of losscope, its name, or a torch loss module.
-        z: raw outputs, as the loss takes them.
-        y: targets, as the loss takes them.
-        batch_rows: how many rows are looked at at a time; the result does not depend on it. None: as many as fit
-            a bounded memory.
-        labels: as :class:`Summary`.
-        top_k: as :class:`Summary`.
-        worst: as :class:`Summary`.
-        class_limit: as :class:`Summary`.
-
-    Returns:
-        A :class:`CategoricalSummary`, :class:`BinarySummary` or :class:`RegressionSummary`.
+def whole_number(name: str, value: object, low: int) -> None:
+    """The option is a whole number that is not below ``low``.
 
     Raises:
-        InputError: shapes, dtypes, values or options do not fit.
-
-    Example:
-        >>> z = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
-        >>> result = summarize("cross_entropy", z, torch.tensor([0, 0, 1]), labels=("cat", "dog"))
-        >>> round(result.loss, 4), result.confusion.tolist()
-        (0.4963, [[1, 1], [0, 1]])
-        >>> result.worst[0].index, round(result.worst[0].loss, 4)
-        (1, 1.3133)
+        InputError: it is not.
     """
-    summary = Summary(loss, labels=labels, top_k=top_k, worst=worst, class_limit=class_limit, sync_on_compute=False)
-    batched = isinstance(z, Tensor) and isinstance(y, Tensor) and z.ndim > summary._unbatched() and y.ndim > 0
-    if batch_rows is None or not batched or len(z) != len(y):  # what does not fit is told by update
-        summary.update(z, y)
-        return summary.compute()
-    _whole_number("batch_rows", batch_rows, 1)
-    for start in range(0, max(len(z), 1), batch_rows):
-        summary.update(z[start : start + batch_rows], y[start : start + batch_rows])
-    return summary.compute()
-
-
-def _whole_number(name: str, value: object, low: int) -> None:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
         raise InputError("Summary", f"{name}: a whole number from {low} on", repr(value), f"give {name} such a number")

@@ -1,4 +1,4 @@
-"""One report made by many ranks: each measures its part of the rows, the summaries are merged, the first writes.
+"""One pass over a file made by many ranks: each measures its part of the rows, and the summaries are merged.
 
 The sums of a summary are exact, so the result is the same to the last digit whatever the number of ranks.
 """
@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
 
 from losscope.errors import InputError
-from losscope.losses import Loss
-from losscope.reporting.data import Data, rows_at_once
-from losscope.summary import Summary
+from losscope.summary.data import Data
 
 T = TypeVar("T")
 
 
 @contextmanager
-def together(seconds: float) -> Iterator[None]:
-    """Joins the other ranks where ``torchrun`` started this one, and leaves them at the end.
+def together(seconds: float = 1800) -> Iterator[ProcessGroup | None]:
+    """The other ranks, where there are any: those this process has joined, or those ``torchrun`` started beside it.
+
+    The group is one of gloo's, since what is merged is on the CPU; at the end it is left again.
 
     Args:
         seconds: how long a rank waits for the others.
@@ -32,18 +33,23 @@ def together(seconds: float) -> Iterator[None]:
     Raises:
         InputError: one of them is gone, or has not answered in this time.
     """
-    if not _started_by_torchrun():
-        yield
+    if not (_joined() or _started_by_torchrun()):
+        yield None
         return
+    # None is the default group; one that is held in a name here would outlive it, and its threads with it.
+    joined, group = _joined(), None
     try:
-        dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
-        yield
+        if joined:
+            group = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
+        else:
+            dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
+        yield group
     except RuntimeError as error:  # gloo's: a connection that was closed or timed out
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError("torchrun", "an answer from every rank", line, "see what ended the other rank") from error
     finally:
-        if _joined():
-            dist.destroy_process_group()
+        if group is not None or (_joined() and not joined):
+            dist.destroy_process_group(group)
 
 
 def _started_by_torchrun() -> bool:
@@ -101,30 +107,3 @@ def _border(data: Data, part: int, parts: int) -> int:
     at = bisect_left(data.begins, border)
     nearest = min(data.begins[max(at - 1, 0) : at + 1], key=lambda b: abs(b - border), default=border)
     return nearest if abs(nearest - border) * 4 * parts <= len(data) else border
-
-
-def measure(
-    loss: Loss,
-    data: Data,
-    class_names: Sequence[str] | None = None,
-    told: Callable[[int, int], None] = lambda done, rows: None,
-) -> Summary:
-    """A pass over this rank's rows, a few at a time; ``compute`` on the summary then merges those of all ranks.
-
-    Args:
-        loss: the loss.
-        data: the rows of all ranks.
-        class_names: of the classes or of the labels.
-        told: is called with how many rows are done, and of how many.
-
-    Raises:
-        InputError: rows, names and loss do not fit each other.
-    """
-    summary = Summary(loss, labels=class_names)
-    start, stop = share(data)
-    at = start
-    for z, y in data.batches(rows_at_once(data), start, stop):
-        summary.update(z, y, index=at)
-        at += len(y)
-        told(at - start, stop - start)
-    return summary
