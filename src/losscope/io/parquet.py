@@ -123,7 +123,7 @@ VALUES = 1 << 17  # are decoded together where fewer rows are asked for: a batch
 def _rows_at_once(part: Part, group: int, rows: int) -> int:
     """So many rows as are asked for, or as hold VALUES numbers."""
     footer = part.footer.row_group(group)
-    values = sum(footer.column(i).num_values for i in range(footer.num_columns))
+    values: int = sum(footer.column(i).num_values for i in range(footer.num_columns))
     return max(rows, VALUES * part.groups[group] // max(values, 1))
 
 

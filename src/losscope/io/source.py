@@ -174,7 +174,7 @@ def rechunk(tensors: Iterator[Tensor], rows: int) -> Iterator[Tensor]:
     for tensor in tensors:
         rest.append(tensor)
         if sum(map(len, rest)) >= rows:
-            pieces = torch.cat(rest).split(rows)
+            pieces = torch.split(torch.cat(rest), rows)
             rest = [piece for piece in pieces[-1:] if len(piece) < rows]
             yield from pieces[: len(pieces) - len(rest)]
     if sum(map(len, rest)):
