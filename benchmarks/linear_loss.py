@@ -53,7 +53,6 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "torch eager": lambda: eager,
     "torch.compile": lambda: torch.compile(eager),
     "torch chunked": lambda: chunked,
-    "losscope compiled": lambda: torch.compile(ls.linear_cross_entropy),
 }
 
 
