@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from losscope.errors import InputError, LosscopeWarning
-from losscope.kernels import eager
+from losscope.kernels import eager, operator
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.protocol import Kernel
 
@@ -129,6 +129,8 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, *, inplace_backward: bool = False
 ) -> Tensor | tuple[Tensor, Stats]:
+    if operator.serves(z, target, weight) and z.numel() >= LARGE_CATEGORICAL:
+        return operator.cross_entropy(z, target, weight, options)
     kernel = _kernel(z, z.numel() if z.numel() >= LARGE_CATEGORICAL else 0)
     inplace = getattr(kernel, "cross_entropy_inplace", None) if inplace_backward else None
     return (inplace or kernel.cross_entropy)(z, target, weight, options)

@@ -78,6 +78,14 @@ def linear_cross_entropy(
     return cross_entropy(z, target, weight, options)
 
 
+def apart(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
+) -> chunked.Chunk:
+    """ℓ_i, the statistics and the gradient of Σ_i upstream_i ℓ_i, without touching z."""
+    chunk = rows(upcast(z).clone(), upcast(target), weight, options, upstream)
+    return chunk._replace(dz=None if chunk.dz is None else chunk.dz.to(z.dtype))
+
+
 def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor:

@@ -48,7 +48,7 @@ def linear_cross_entropy(
     """The loss of the layer's logits; the kernel of this name has the ``rows`` that make a chunk's."""
     dtype, layer = layer.x.dtype, _autocast(layer)
     wanted = [torch.is_grad_enabled() and t is not None and t.requires_grad for t in layer]
-    upstream = _upstream(target, weight, options, reference.upcast(layer.x).dtype)
+    upstream = upstream_of(target, weight, options, reference.upcast(layer.x).dtype)
     loss, *rest = _call(layer, target, weight, upstream, wanted, options, kernel, filter_eps)
     if options.reduction == "mean" and upstream is not None:
         loss = loss.masked_fill(upstream == 0, torch.nan)
@@ -65,7 +65,9 @@ def _autocast(layer: Layer) -> Layer:
     return Layer(layer.x.to(dtype), layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype))
 
 
-def _upstream(target: Tensor, weight: Tensor | None, options: CategoricalOptions, dtype: torch.dtype) -> Tensor | None:
+def upstream_of(
+    target: Tensor, weight: Tensor | None, options: CategoricalOptions, dtype: torch.dtype
+) -> Tensor | None:
     """The derivative of the reduced loss by each ℓ_i: 1, or 1/divisor, or 0 when nothing counts; of none it is open."""
     if options.reduction == "none":
         return None
@@ -134,7 +136,7 @@ def _linear_cross_entropy(
         ignore_index, "none", label_smoothing, focal_gamma, z_loss, softcap, None, return_stats
     )
     layer, now = Layer(x, linear_weight, linear_bias), _now(wanted, upstream)
-    up, module = upstream if any(now) else None, _module(kernel)
+    up, module = upstream if any(now) else None, kernel_module(kernel)
     narrow = getattr(module, "ROWS_OF_ANY_DTYPE", False)
     swept = walk.sweep(layer, target, weight, options, module.rows, up, now, filter_eps, narrow=narrow)
     loss = swept.losses if upstream is None else (upstream * swept.losses).sum()
@@ -147,7 +149,7 @@ def _now(wanted: Sequence[bool], upstream: Tensor | None) -> list[bool]:
     return [w and upstream is not None for w in wanted]
 
 
-def _module(kernel: str) -> Any:
+def kernel_module(kernel: str) -> Any:
     """The kernel, which may be one that has to be compiled and cannot be here."""
     try:
         return import_module(f"losscope.kernels.{kernel}")

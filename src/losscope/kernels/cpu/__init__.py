@@ -73,6 +73,19 @@ def rows(
     return chunked.Chunk(result.loss, result.stats, result.gradient)
 
 
+def apart(
+    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, upstream: Tensor | None
+) -> chunked.Chunk:
+    """The same with memory of its own for the gradient."""
+    try:
+        result = classes.compute(
+            z, target, weight, options, gradient=upstream is not None, upstream=upstream, wide=True
+        )
+    except NotCompiled:
+        return eager.apart(z, target, weight, options, upstream)
+    return chunked.Chunk(result.loss, result.stats, result.gradient)
+
+
 def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor:

@@ -59,10 +59,12 @@ def compute(
     gradient: bool,
     upstream: Tensor | None = None,
     into: Tensor | None = None,
+    wide: bool = False,
 ) -> Result:
     """The loss and, where wanted, ∂(Σ_i upstream_i ℓ_i)/∂z, or of upstream times the reduced loss.
 
     The gradient is written ``into`` memory of z's layout, which may be z itself: a row is read before it is written.
+    The loss is in the dtype it was computed in where it goes on ``wide``, and in z's where it is the result.
     """
     samples, classes, inner = samples_of(z)
     x, steps = laid_out(z)
@@ -109,8 +111,9 @@ def compute(
         _, (arguments.gradient_outer, arguments.gradient_class, arguments.gradient_inner) = laid_out(out)
     total = _run(arguments, z.dtype, numbers)
 
-    result = loss.to(z.dtype).view(target.shape if not soft else _sample_shape(z)) if per_sample else total.div_(over)
-    return Result(result.to(z.dtype), out, _stats(stats, target, z, options) if options.return_stats else None)
+    result = loss.view(target.shape if not soft else _sample_shape(z)) if per_sample else total.div_(over)
+    told = _stats(stats, target, z, options) if options.return_stats else None
+    return Result(result if wide else result.to(z.dtype), out, told)
 
 
 def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> Tensor:

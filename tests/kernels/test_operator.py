@@ -1,0 +1,139 @@
+"""Cross-entropy in a compiled graph: one operator, which the fused kernel serves."""
+
+import pytest
+import torch
+
+import losscope as ls
+from losscope.kernels import operator
+
+N, H = 130, 1009  # enough for the fused kernel
+OPTIONS = [
+    {},
+    {"reduction": "sum"},
+    {"reduction": "none"},
+    {"label_smoothing": 0.1, "z_loss": 1e-3},
+    {"focal_gamma": 2.0, "softcap": 20.0, "normalizer": 50.0},
+    {"ignore_index": 3, "reduction": "none", "focal_gamma": 1.0},
+]
+
+
+def logits(dtype=torch.float32):
+    torch.manual_seed(0)
+    z = (3 * torch.randn(N, H)).to(dtype)
+    z[:, 7] = -torch.inf
+    return z.requires_grad_()
+
+
+def index(dtype=torch.float32):
+    y = torch.randint(8, H, (N,))
+    y[::9] = 3
+    return y
+
+
+def soft(dtype=torch.float32):
+    q = torch.rand(N, H).square()
+    q[:, 7] = 0
+    return (q / q.sum(1, keepdim=True)).to(dtype)
+
+
+def graphs():
+    """A backend that keeps what it was given."""
+    seen = []
+
+    def backend(graph, inputs):
+        seen.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+    return backend, seen
+
+
+def both(z, target, weight=None, **options):
+    """(loss, gradient) of the call and of the compiled call, for a gradient that differs from sample to sample."""
+    results = []
+    backend, seen = graphs()
+    for function in (ls.cross_entropy, torch.compile(ls.cross_entropy, backend=backend, fullgraph=True)):
+        loss = function(z, target, weight, **options)
+        upstream = torch.linspace(0.5, 2, loss.numel()).to(loss.dtype).view(loss.shape)
+        results.append((loss.detach(), *torch.autograd.grad(loss, z, upstream)))
+    (graph,) = seen
+    assert any("losscope.cross_entropy" in str(node.target) for node in graph.graph.nodes)
+    return results
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_compiled_call_is_the_call(options):
+    for weight in (None, torch.rand(H) + 0.5):
+        (loss, gradient), (compiled, of_compiled) = both(logits(), index(), weight, **options)
+        torch.testing.assert_close(compiled, loss)
+        torch.testing.assert_close(of_compiled, gradient)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_soft_targets(reduction):
+    (loss, gradient), (compiled, of_compiled) = both(logits(), soft(), reduction=reduction)
+    torch.testing.assert_close(compiled, loss)
+    torch.testing.assert_close(of_compiled, gradient)
+
+
+@pytest.mark.parametrize("dtype", operator.DTYPES)
+def test_dtypes(dtype):
+    (loss, gradient), (compiled, of_compiled) = both(logits(dtype), index(), label_smoothing=0.1)
+    assert compiled.dtype == of_compiled.dtype == dtype
+    torch.testing.assert_close(compiled, loss)
+    torch.testing.assert_close(of_compiled, gradient)
+
+
+def test_images():
+    z, y = torch.randn(2, 70, 32, 33, requires_grad=True), torch.randint(0, 70, (2, 32, 33))
+    (loss, gradient), (compiled, of_compiled) = both(z, y, reduction="none")
+    torch.testing.assert_close(compiled, loss)
+    torch.testing.assert_close(of_compiled, gradient)
+
+
+def test_statistics():
+    z, y = logits(), index()
+    compiled = torch.compile(ls.cross_entropy, backend="aot_eager", fullgraph=True)
+    loss, stats = ls.cross_entropy(z, y, ignore_index=3, return_stats=True)
+    of_compiled, told = compiled(z, y, ignore_index=3, return_stats=True)
+    torch.testing.assert_close(of_compiled, loss)
+    for a, b in zip(told, stats, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_nothing_counts():
+    z, y = logits(), torch.full((N,), -100)
+    _, (loss, gradient) = both(z, y)
+    assert loss.isnan()
+    assert not gradient.any()
+
+
+def test_batches_of_any_size_are_one_graph():
+    """The size may change from call to call."""
+    backend, seen = graphs()
+    compiled = torch.compile(ls.cross_entropy, backend=backend, fullgraph=True)
+    for n in (200, 300, 400):
+        z, y = torch.randn(n, H), torch.randint(0, H, (n,))
+        torch._dynamo.mark_dynamic(z, 0)
+        torch._dynamo.mark_dynamic(y, 0)
+        torch.testing.assert_close(compiled(z, y), ls.cross_entropy(z, y))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("upstream", [None, torch.tensor(0.25)])
+def test_torch_finds_nothing_wrong_with_the_operator(upstream):
+    z, y = torch.randn(5, 6, requires_grad=True), torch.tensor([0, 5, -100, 1, 2])
+    torch.library.opcheck(operator._cross_entropy, (z, y, None, upstream, True, -100, 0.1, 0.0, 0.0, None, True))
+
+
+def test_without_numba_torchs_operators_serve_it(monkeypatch):
+    """In the graph, and where a graph made elsewhere meets a machine without it."""
+    z, y = logits(), index()
+    expected = ls.cross_entropy(z, y, label_smoothing=0.1, reduction="none")
+    monkeypatch.setattr(operator, "kernel_module", lambda name: __import__("losscope.kernels.eager", fromlist=["_"]))
+    compiled = torch.compile(ls.cross_entropy, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(z, y, label_smoothing=0.1, reduction="none"), expected)
