@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -16,3 +17,12 @@ def readable(x: Tensor) -> bool:
 def is_plain(x: Tensor) -> bool:
     """True for a tensor of no subclass outside ``torch.func``, though perhaps while a graph is made."""
     return type(x) in _PLAIN and not torch._C._are_functorch_transforms_active()
+
+
+def nothing_watches() -> bool:
+    """No transform or mode that has to see the operators: forward-mode AD, tracing, a dispatch mode."""
+    return (
+        forward_ad._current_level < 0
+        and not torch._C._len_torch_dispatch_stack()
+        and torch._C._get_tracing_state() is None
+    )

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from losscope.kernels.cpu import compiled, values
 from losscope.kernels.options import CategoricalOptions
-from losscope.kernels.readable import readable
+from losscope.kernels.readable import nothing_watches, readable
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-
-def nothing_watches() -> bool:
-    """No transform or mode that has to see the operators: forward-mode AD, tracing, a dispatch mode."""
-    return (
-        forward_ad._current_level < 0
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._get_tracing_state() is None
-    )
 
 
 def is_constant(x: Tensor | None) -> bool:

@@ -6,11 +6,10 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from losscope.kernels.readable import is_plain, nothing_watches
 from losscope.kernels.triton.launch import INTERPRETED
 
-_PLAIN = (Tensor, torch.nn.Parameter)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -22,9 +21,7 @@ def fits(z: Tensor, *constants: Tensor | None) -> bool:
         and z.dtype in DTYPES
         and z.numel() > 0
         and all(is_constant(x, z) for x in constants)
-        and forward_ad._current_level < 0
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._get_tracing_state() is None
+        and nothing_watches()
     )
 
 
@@ -45,4 +42,4 @@ def is_constant(x: Tensor | None, z: Tensor) -> bool:
 
 def plain(x: Tensor) -> bool:
     """A tensor of no subclass, outside ``torch.compile`` and ``torch.func``."""
-    return type(x) in _PLAIN and not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
+    return is_plain(x) and not torch.compiler.is_compiling()
