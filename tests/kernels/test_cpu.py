@@ -99,6 +99,22 @@ def test_every_class_has_a_share_in_the_target(kind, options, dtype):
         assert distance(gradient, true_gradient) < 4 * rounding
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_a_pick_and_its_gradient(reduction, dtype):
+    """Also of a mask, of an ignored row of infinities, and for an upstream that differs from sample to sample."""
+    s, y = torch.randn(50, 9).log_softmax(1), torch.randint(0, 9, (50,))
+    y[3], s[3], s[4, (y[4] + 1) % 9] = -100, torch.inf, -torch.inf
+    w = torch.rand(9) + 0.5
+    results = []
+    for function, kind in ((ls.nll_loss, dtype), (F.nll_loss, torch.float64)):
+        x = s.to(dtype).to(kind).requires_grad_()
+        loss = function(x, y, w.to(kind), reduction=reduction)
+        loss.backward(torch.linspace(0.5, 2, loss.numel()).view(loss.shape).to(kind))
+        results.append((loss.detach().to(dtype), x.grad.to(dtype)))
+    torch.testing.assert_close(results[0], results[1])
+
+
 @pytest.mark.parametrize("classes", [5, 40])
 def test_the_entropy_of_large_logits(classes):
     z = torch.full((70, classes), 1e8, dtype=torch.float64)

@@ -26,7 +26,7 @@ _PLAIN = list(CategoricalOptions()[2:])
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor | None:
     """The negative log-likelihood: torch's operator reads no ignored row and refuses what is no index in range."""
     try:
-        if not _is_batch(s, y, weight, ignore_index):
+        if not _is_batch(s, y, weight, ignore_index) or (s.requires_grad and s.numel() >= dispatch.LARGE_MEMORY):
             return None
         return torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
     except _REFUSALS:
@@ -64,7 +64,7 @@ def linear_cross_entropy(
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
     """The squared error of equal shapes, so that nothing is broadcast."""
-    if weight is not None or not _are_alike(z, target) or z.numel() >= dispatch.LARGE_SQUARES:
+    if weight is not None or not _are_alike(z, target) or z.numel() >= dispatch.LARGE_MEMORY:
         return None
     try:
         return torch._C._nn.mse_loss(z, target, _REDUCTIONS[reduction])  # type: ignore[arg-type]

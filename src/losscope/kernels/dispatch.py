@@ -40,8 +40,8 @@ LARGE = 1 << 14
 LARGE_CATEGORICAL = 1 << 17
 """The same for cross-entropy: at (64, 1000) torch's two operators are quicker."""
 
-LARGE_SQUARES = 1 << 21
-"""The same for squared errors, of which torch's two operators are quick until their result leaves the cache."""
+LARGE_MEMORY = 1 << 21
+"""The same for squares and picks, of which torch's operators are quick until their gradient leaves the cache."""
 
 _forced: ContextVar[Kernel | None] = ContextVar("losscope_kernel", default=None)
 
@@ -98,8 +98,8 @@ def _kernel(z: Tensor, size: int | None = None) -> Kernel:
     return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= LARGE else eager
 
 
-def _squares(z: Tensor) -> Kernel:
-    return _kernel(z, z.numel() if z.numel() >= LARGE_SQUARES else 0)
+def _memory_bound(z: Tensor) -> Kernel:
+    return _kernel(z, z.numel() if z.numel() >= LARGE_MEMORY else 0)
 
 
 def sigmoid(z: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def logsumexp(z: Tensor, dim: int | tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    return _kernel(s).nll_loss(s, y, weight, options)
+    return _memory_bound(s).nll_loss(s, y, weight, options)
 
 
 def cross_entropy(
@@ -161,8 +161,8 @@ def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | N
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _squares(z).mse_loss(z, target, weight, reduction)
+    return _memory_bound(z).mse_loss(z, target, weight, reduction)
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _squares(z).mean_squared_log_error(z, target, weight, reduction)
+    return _memory_bound(z).mean_squared_log_error(z, target, weight, reduction)

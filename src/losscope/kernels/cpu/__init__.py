@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
-from losscope.kernels.cpu import autograd, classes, serves, values
+from losscope.kernels.cpu import autograd, classes, picked, serves, values
 from losscope.kernels.cpu.compiled import NotCompiled
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
@@ -19,8 +19,13 @@ log_sigmoid = eager.log_sigmoid
 softmax = eager.softmax
 log_softmax = eager.log_softmax
 logsumexp = eager.logsumexp
-nll_loss = eager.nll_loss
 binary_cross_entropy = eager.binary_cross_entropy
+
+
+def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
+    """Torch's pick where no gradient is wanted; where one is, its memory is what takes the time."""
+    serve = picked.nll_loss if serves.picks(s, y, weight) else eager.nll_loss
+    return serve(s, y, weight, options)
 
 
 def cross_entropy(

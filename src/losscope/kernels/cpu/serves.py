@@ -36,6 +36,12 @@ def categorical(z: Tensor, target: Tensor, weight: Tensor | None, options: Categ
     return same and fits(z, target, weight, normalizer)
 
 
+def picks(s: Tensor, y: Tensor, weight: Tensor | None) -> bool:
+    """Whether the gradient of a negative log-likelihood is wanted, of two dimensions as torch would lay it out."""
+    wanted = torch.is_grad_enabled() and s.requires_grad
+    return wanted and s.ndim == 2 and s.is_contiguous() and fits(s, y, weight)
+
+
 def elementwise(z: Tensor, target: Tensor, *weights: Tensor | None) -> bool:
     """Whether a loss of these values is for the fused kernel: in one piece, of one dtype, weights easy to index."""
     same = target.dtype == z.dtype and target.shape == z.shape and z.is_contiguous() and target.is_contiguous()
