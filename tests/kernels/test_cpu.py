@@ -108,7 +108,7 @@ def test_a_pick_and_its_gradient(reduction, dtype):
     w = torch.rand(9) + 0.5
     results = []
     for function, kind in ((ls.nll_loss, dtype), (F.nll_loss, torch.float64)):
-        x = s.to(dtype).to(kind).requires_grad_()
+        x = s.detach().to(dtype).to(kind, copy=True).requires_grad_()
         loss = function(x, y, w.to(kind), reduction=reduction)
         loss.backward(torch.linspace(0.5, 2, loss.numel()).view(loss.shape).to(kind))
         results.append((loss.detach().to(dtype), x.grad.to(dtype)))
