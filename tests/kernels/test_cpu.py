@@ -99,6 +99,25 @@ def test_every_class_has_a_share_in_the_target(kind, options, dtype):
         assert distance(gradient, true_gradient) < 4 * rounding
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_links_of_many_logits(name, dim, monkeypatch):
+    """As torch's in every bit, also twice in a row, and a result that is kept is never written again."""
+    monkeypatch.setattr("losscope.kernels.cpu.serves.LARGE_LINK", 0)
+    ours, torchs, grad = getattr(ls, name), getattr(torch, name), torch.randn(600, 701)
+    kept = []
+    for _ in range(3):
+        z = torch.randn(600, 701, requires_grad=True)
+        assert torch.equal(ours(z.detach(), dim), torchs(z.detach(), dim))
+        for function in (ours, torchs):
+            result = function(z, dim)
+            kept.append((result.detach(), *torch.autograd.grad(result, z, grad)))
+    for mine, theirs in zip(kept[::2], kept[1::2], strict=True):
+        assert all(map(torch.equal, mine, theirs))
+    z = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda z: ours(z, dim), z)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_a_pick_and_its_gradient(reduction, dtype):

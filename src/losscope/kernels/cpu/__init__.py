@@ -10,16 +10,24 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
-from losscope.kernels.cpu import autograd, classes, picked, serves, values
+from losscope.kernels.cpu import autograd, classes, links, picked, serves, values
 from losscope.kernels.cpu.compiled import NotCompiled
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
 sigmoid = eager.sigmoid
 log_sigmoid = eager.log_sigmoid
-softmax = eager.softmax
-log_softmax = eager.log_softmax
 logsumexp = eager.logsumexp
 binary_cross_entropy = eager.binary_cross_entropy
+
+
+def softmax(z: Tensor, dim: int) -> Tensor:
+    """Torch's, where there is much of it in memory that is used again."""
+    return links.along(links.SOFTMAX, z, dim) if serves.links(z) else eager.softmax(z, dim)
+
+
+def log_softmax(z: Tensor, dim: int) -> Tensor:
+    """The same."""
+    return links.along(links.LOG_SOFTMAX, z, dim) if serves.links(z) else eager.log_softmax(z, dim)
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:

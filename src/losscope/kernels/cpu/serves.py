@@ -10,6 +10,8 @@ from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.readable import nothing_watches, readable
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+LARGE_LINK = 1 << 24
+"""Values; in four million torch is as fast."""
 
 
 def is_constant(x: Tensor | None) -> bool:
@@ -34,6 +36,11 @@ def categorical(z: Tensor, target: Tensor, weight: Tensor | None, options: Categ
     normalizer = options.normalizer if isinstance(options.normalizer, Tensor) else None
     same = not target.is_floating_point() or target.dtype == z.dtype
     return same and fits(z, target, weight, normalizer)
+
+
+def links(z: Tensor) -> bool:
+    """Whether a link's result is so large that fresh memory for it would cost more than computing it."""
+    return z.numel() >= LARGE_LINK and z.is_contiguous() and fits(z)
 
 
 def picks(s: Tensor, y: Tensor, weight: Tensor | None) -> bool:
