@@ -95,19 +95,19 @@ def test_no_compiled_graph_holds_logits(options):
     assert max(sizes) < N * H
 
 
-def test_one_graph_for_every_number_of_rows(monkeypatch):
+def test_one_graph_for_every_number_of_rows():
     layer, y = problem()
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch._dynamo.mark_dynamic(layer[0], 0)
     torch._dynamo.mark_dynamic(y, 0)
     compiled(*layer, y)
-    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
-    for rows in (N, 2 * N - 1, 19):
-        more = torch.cat([layer[0], -layer[0]])[:rows].detach().requires_grad_()
-        targets = torch.cat([y, y])[:rows]
-        torch.testing.assert_close(
-            gradients(compiled, [more, *layer[1:]], targets), gradients(of_logits, [more, *layer[1:]], targets)
-        )
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for rows in (N, 2 * N - 1, 19):
+            more = torch.cat([layer[0], -layer[0]])[:rows].detach().requires_grad_()
+            targets = torch.cat([y, y])[:rows]
+            torch.testing.assert_close(
+                gradients(compiled, [more, *layer[1:]], targets), gradients(of_logits, [more, *layer[1:]], targets)
+            )
 
 
 def test_compiles_under_autocast():
