@@ -16,17 +16,19 @@ from torch.autograd import forward_ad
 
 from losscope.kernels import dispatch
 from losscope.kernels.options import CategoricalOptions
-from losscope.kernels.readable import readable
+from losscope.kernels.readable import is_plain, readable
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _REFUSALS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
-_PLAIN = list(CategoricalOptions()[2:])
+_PLAIN = CategoricalOptions()[2:]
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor | None:
     """The negative log-likelihood: torch's operator reads no ignored row and refuses what is no index in range."""
     try:
-        if not _is_batch(s, y, weight, ignore_index) or (s.requires_grad and s.numel() >= dispatch.LARGE_MEMORY):
+        if not _is_batch(s, y, weight, ignore_index):
+            return None
+        if s.requires_grad and s.numel() >= dispatch.LARGE_MEMORY and torch.is_grad_enabled():
             return None
         return torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
     except _REFUSALS:
@@ -58,6 +60,19 @@ def linear_cross_entropy(
         if not _are_few(x, linear_weight) or not _is_whole(linear_bias, linear_weight) or not _is_torchs(y, options):
             return None
         return _cross_entropy(F.linear(x, linear_weight, linear_bias), y, weight, options)
+    except _REFUSALS:
+        return None
+
+
+def binary_cross_entropy(p: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
+    """Of probabilities, which torch looks at itself; of the targets we do."""
+    if weight is not None or not _are_alike(p, target) or not readable(target) or p.numel() == 0:
+        return None
+    lowest, highest = target.detach().reshape(-1).aminmax()
+    if not (lowest.item() >= 0 and highest.item() <= 1):
+        return None
+    try:
+        return torch._C._nn.binary_cross_entropy(p, target, None, _REDUCTIONS[reduction])  # type: ignore[arg-type]
     except _REFUSALS:
         return None
 
@@ -108,12 +123,11 @@ def _is_whole(linear_bias: Tensor | None, linear_weight: Tensor) -> bool:
 
 def _is_torchs(y: Tensor, options: CategoricalOptions) -> bool:
     """Indices, no option that torch lacks or treats otherwise, and nothing ignored where a gradient may be wanted."""
-    ignore_index, _, *rest = options
-    if rest != _PLAIN or y.dtype is not torch.int64:
+    if options[2:] != _PLAIN or y.dtype is not torch.int64:
         return False
     if not torch.is_grad_enabled() and forward_ad._current_level < 0:
         return True
-    return ignore_index < 0 and readable(y) and y.min().item() >= 0
+    return options.ignore_index < 0 and is_plain(y) and y.min().item() >= 0
 
 
 def _cross_entropy(z: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from losscope import validate
-from losscope.kernels import dispatch
+from losscope.kernels import direct, dispatch
 from losscope.kernels.options import BinaryOptions
 from losscope.kernels.reference import autocast
 from losscope.links import IDENTITY_BINARY, SIGMOID
@@ -93,6 +93,9 @@ def binary_cross_entropy(
 
     Source: :func:`torch.nn.functional.binary_cross_entropy`.
     """
+    loss = direct.binary_cross_entropy(input, target, weight, reduction)
+    if loss is not None:
+        return loss
     where = "binary_cross_entropy"
     validate.logits(where, input)
     validate.reduction(where, reduction)

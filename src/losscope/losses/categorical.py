@@ -118,9 +118,10 @@ def cross_entropy(
     options = CategoricalOptions(
         ignore_index, reduction, label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats
     )
-    loss = direct.cross_entropy(input, target, weight, options) if group is None else None
-    if loss is not None:
-        return loss
+    if group is None and not inplace_backward:
+        loss = direct.cross_entropy(input, target, weight, options)
+        if loss is not None:
+            return loss
     if group is not None or is_dtensor(input):
         return sharded.cross_entropy(input, target, weight, options, group)
     validate.class_logits("cross_entropy", input)

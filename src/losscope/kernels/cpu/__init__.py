@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
-from losscope.kernels.cpu import autograd, classes, links, picked, serves, values
+from losscope.kernels.cpu import autograd, classes, links, memory, picked, serves, values
 from losscope.kernels.cpu.compiled import NotCompiled
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
@@ -138,5 +138,7 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The squared error of the logarithm."""
     # The logarithm in float32: rounded to the low precisions it would be far from the target.
-    dtype = torch.promote_types(z.dtype, target.dtype)
-    return mse_loss(z, reference.upcast(target).log(), weight, reduction).to(dtype)
+    dtype, wide = torch.promote_types(z.dtype, target.dtype), reference.upcast(target)
+    constant = wide.is_contiguous() and serves.fits(wide, wide)
+    logs = torch.log(wide, out=memory.empty(tuple(wide.shape), wide.dtype)) if constant else wide.log()
+    return mse_loss(z, logs, weight, reduction).to(dtype)
