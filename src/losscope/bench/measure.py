@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from losscope.bench.cases import Case, Contender
+from losscope.bench.machine import allocator
 from losscope.bench.memory import peak_of
 from losscope.bench.timing import in_turn
 
@@ -23,7 +24,7 @@ class Measured(NamedTuple):
         milliseconds: the median.
         spread: its lower and upper quartile.
         ratio: the median over the rounds of its time by ours; above 1 ours is faster.
-        peak: bytes one call holds at its peak beside what was there before; None where the system does not tell.
+        peak: bytes one call holds at its peak beside what was there before; None where nobody tells.
     """
 
     name: str
@@ -51,7 +52,8 @@ def measure(case: Case, seconds: float, *, compiled: bool = True, optax: bool = 
         contenders["optax"] = _optax_step(case)
     for step in contenders.values():
         step()
-    peaks = {name: peak_of(step) for name, step in contenders.items()}
+    kept = allocator() != "default"  # one that keeps what it was given back shows no peaks
+    peaks = {name: None if kept else peak_of(step) for name, step in contenders.items()}
     times = list(zip(*in_turn(list(contenders.values()), seconds), strict=True))
     return [
         Measured(name, median(mine), _quartiles(mine), median(t / o for t, o in zip(mine, times[0], strict=True)), peak)

@@ -22,6 +22,7 @@ Peers = Annotated[bool, typer.Option("--compile/--no-compile", help="torch.compi
 Optax = Annotated[bool, typer.Option("--optax/--no-optax", help="optax under jax.jit as a peer, where installed.")]
 Jemalloc = Annotated[bool, typer.Option("--jemalloc", help="Run under jemalloc, with huge pages that it keeps.")]
 
+WIDTH = 108
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -73,7 +74,9 @@ def bench(
         "move, over losscope's time and the copy's speed.",
         soft_wrap=True,
     )
-    results().print(_table(rows, copy), width=100, crop=False)
+    console = results()
+    console.width = max(console.width, WIDTH)  # in a file nothing is cut off
+    console.print(_table(rows, copy))
 
 
 def _table(rows: list[dict[str, Any]], copy: float) -> Any:
