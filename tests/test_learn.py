@@ -16,6 +16,7 @@ import losscope as ls
 pytest.importorskip("marimo")
 
 from losscope.cli import main
+from losscope.learn import page as learn_page
 from losscope.learn.chapters import CHAPTERS, choosing
 from losscope.learn.mistakes import MISTAKES
 from losscope.learn.page import said
@@ -102,6 +103,41 @@ def test_nll_and_cross_entropy_with_their_options():
 def test_options_that_exclude_one_another_are_refused_in_words():
     view = CHAPTERS["cross-entropy"].view({**CHAPTERS["cross-entropy"].controls().value, "γ": 2.0, "ε": 0.1})
     assert "refuses this" in view.body.text
+
+
+def drawn(monkeypatch, chapter, **changed):
+    """The data of each figure of a chapter, by its title."""
+    figures = {}
+    picture = learn_page.picture
+
+    def noted(figure):
+        figures[figure.layout.title.text] = {trace.name: (trace.x, trace.y) for trace in figure.data}
+        return picture(figure)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learn_page, "picture", noted)
+        numbers(chapter, **changed)
+    return figures
+
+
+def test_the_slopes_follow_every_slider(monkeypatch):
+    title = "The gradient: how hard z is pushed"
+    for changed in ({}, {"z₀": -1.0}, {"y": 2}, {"T": 2.0}):
+        (slope,) = drawn(monkeypatch, "cross-entropy", **changed)[title]["your true class: ŷ − 1"][1]
+        z = torch.tensor([changed.get("z₀", 1.0), 2.5, -0.5], dtype=torch.float64) / changed.get("T", 1.0)
+        same(slope, torch.softmax(z, 0)[changed.get("y", 0)] - 1)
+    assert "focal, γ = 3" in drawn(monkeypatch, "cross-entropy", γ=3.0)[title]
+    assert "smoothing, ε = 0.2" in drawn(monkeypatch, "cross-entropy", ε=0.2)[title]
+
+
+def test_the_squared_error_follows_outputs_and_labels(monkeypatch):
+    for z0, true in ((1.0, ["label 0"]), (-3.0, ["label 1", "label 2"])):
+        traces = drawn(monkeypatch, "multi-label", m=true, **{"z₀": z0})["Why not the squared error of a probability"]
+        z = torch.tensor([z0, 2.5, -0.5], dtype=torch.float64)
+        m = torch.tensor([float(f"label {h}" in true) for h in range(3)], dtype=torch.float64)
+        same(traces["your labels: squared error"][1], (m - torch.sigmoid(z)) ** 2)
+        expected = F.binary_cross_entropy_with_logits(z, m, reduction="none")
+        same(traces["your labels: cross-entropy"][1], expected)
 
 
 def test_multi_label_and_regression():

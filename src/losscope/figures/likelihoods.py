@@ -99,8 +99,12 @@ def squared_error_on_probability() -> go.Figure:
     )
 
 
-def gradients() -> go.Figure:
+def gradients(gamma: float = 2.0, epsilon: float = 0.1) -> go.Figure:
     """The slope of each of these losses over z, from autograd, m = 1.
+
+    Args:
+        gamma: γ of the focal loss.
+        epsilon: ε of the smoothed one.
 
     Example:
         >>> float(gradients().data[0].y[0]) < -0.99
@@ -109,8 +113,8 @@ def gradients() -> go.Figure:
     z = over(-8, 8).requires_grad_()
     losses = {
         "cross-entropy: ŷ − m": _binary(z, 1.0),
-        "focal, γ = 2": _binary(z, 1.0, focal_gamma=2.0),
-        "smoothing, ε = 0.1": _binary(z, 1.0, label_smoothing=0.1),
+        f"focal, γ = {gamma:g}": _binary(z, 1.0, focal_gamma=gamma),
+        f"smoothing, ε = {epsilon:g}": _binary(z, 1.0, label_smoothing=epsilon),
         "squared error of ŷ": mse_loss(sigmoid(z), torch.ones_like(z), reduction="none"),
     }
     return curves(

@@ -15,7 +15,7 @@ from losscope.figures import focal, gradients, smoothing, softmax_map, steps_of_
 from losscope.figures.style import figure
 from losscope.figures.style import table as numbers_of
 from losscope.learn import page
-from losscope.links import log_softmax, softmax
+from losscope.links import log_softmax, sigmoid, softmax
 from losscope.losses import CrossEntropyLoss, nll_loss
 from losscope.targets import one_hot
 
@@ -69,7 +69,7 @@ def view(v: dict[str, Any]) -> page.View:
             page.picture(focal(sorted({0.0, 1.0, 2.0, v["γ"]}))),
             page.picture(smoothing(sorted({0.0, 0.1, v["ε"]}))),
         ),
-        page.picture(gradients()),
+        page.picture(_slopes(z[0], v["y"], v["γ"], v["ε"])),
         page.words("With two outputs the whole loss is a map. The point is at the first two of your outputs."),
         page.picture(page.mark(softmax_map(min(v["y"], 1)), z[0, 0].clamp(-5, 5), z[0, 1].clamp(-5, 5), "z₀, z₁")),
         page.code(f"loss = ls.CrossEntropyLoss({loss.extra_repr()})\nloss(z, y)"),
@@ -89,6 +89,13 @@ def _numbers(loss: CrossEntropyLoss, z: Tensor, y: Tensor) -> dict[str, page.Num
         "ŷ − t": (estimate - one_hot(y, z.shape[1], dtype=z.dtype))[0],
         "∂ℓ/∂(z/T), by autograd": torch.autograd.grad(value, leaf)[0][0],
     }
+
+
+def _slopes(z: Tensor, y: int, gamma: float, epsilon: float) -> Any:
+    """The true class against all others is a binary question: ŷ_y = σ(z_y − ln Σ e^z of the others)."""
+    others = torch.cat([z[:y], z[y + 1 :]])
+    margin = (z[y] - others.logsumexp(0)).clamp(-8, 8)
+    return page.mark(gradients(gamma, epsilon), margin, sigmoid(margin) - 1, "your true class: ŷ − 1")
 
 
 def _gradient_figure(gradient: Tensor) -> Any:

@@ -12,7 +12,8 @@ from losscope.errors import InputError
 from losscope.figures import focal, loss_of_logit, smoothing, squared_error_on_probability
 from losscope.figures.style import BLUE, VERMILLION
 from losscope.learn import page
-from losscope.losses import BCEWithLogitsLoss
+from losscope.links import sigmoid
+from losscope.losses import BCEWithLogitsLoss, mse_loss
 from losscope.targets import multi_hot
 
 TITLE = "Multi-label: a sum of binary ones"
@@ -56,7 +57,7 @@ def view(v: dict[str, Any]) -> page.View:
             page.picture(focal(sorted({0.0, 1.0, 2.0, v["γ"]}))),
             page.picture(smoothing(sorted({0.0, 0.1, v["ε"]}))),
         ),
-        page.picture(squared_error_on_probability()),
+        page.picture(_squared_error(z[0], m[0])),
         page.code(f"loss = ls.BCEWithLogitsLoss({loss.extra_repr()})\nloss(z, m)  # raw outputs, and m as floats"),
     )
     return page.View(numbers, body)
@@ -85,3 +86,13 @@ def _figure(z: Tensor, m: Tensor) -> Any:
         if some.any():
             page.mark(result, z[some], each[some], f"your labels with m = {truth}", color)
     return result
+
+
+def _squared_error(z: Tensor, m: Tensor) -> Any:
+    """A label that is false is at −z: 1 − σ(z) = σ(−z)."""
+    toward = torch.where(m == 1, z, -z)
+    true = torch.ones_like(z)
+    result = squared_error_on_probability().update_yaxes(range=[0, 8.2])  # z reaches 8, and so does ℓ
+    page.mark(result, toward, BCEWithLogitsLoss(reduction="none")(toward, true), "your labels: cross-entropy", BLUE)
+    squared = mse_loss(sigmoid(toward), true, reduction="none")
+    return page.mark(result, toward, squared, "your labels: squared error")
