@@ -1,6 +1,7 @@
 """The benchmark compares the same losses, and the command says what it measured."""
 
 import json
+from time import sleep
 
 import pytest
 import torch
@@ -42,10 +43,12 @@ def test_the_bytes_that_have_to_move():
 
 
 def test_functions_take_turns():
+    """Every round has each of them once, and starts with another."""
     called = []
-    rounds = bench.in_turn([lambda: called.append("a"), lambda: called.append("b")], seconds=0)
-    assert called == ["a", "b"] * (1 + len(rounds))
-    assert all(len(times) == 2 and min(times) > 0 for times in rounds)
+    rounds = bench.in_turn([lambda: called.append(0), lambda: called.append(1), lambda: sleep(0.002)], seconds=0)
+    assert called == [0, 1] + [0, 1, 1, 0, 0, 1] + [0, 1, 1, 0]  # one that doesn't count, and five rounds
+    assert all(len(times) == 3 and min(times) > 0 for times in rounds)
+    assert all(times[2] >= 2 for times in rounds)  # a time stays with its function
 
 
 def test_memory_is_that_of_the_call():

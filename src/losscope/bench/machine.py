@@ -6,6 +6,7 @@ import ctypes.util
 import os
 import platform
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -28,9 +29,9 @@ def machine() -> str:
 
 
 def copy_bandwidth(size: int = 1 << 29) -> float:
-    """GB/s of one read and one write, the best of 7 copies of this many bytes."""
+    """GB/s of one read and one write, the median of 7 copies of this many bytes."""
     source, goal = torch.ones(size // 4), torch.ones(size // 4)
-    return 2 * size / min(milliseconds(lambda: goal.copy_(source)) for _ in range(7)) / 1e6
+    return 2 * size / median(milliseconds(lambda: goal.copy_(source)) for _ in range(7)) / 1e6
 
 
 def allocator() -> str:

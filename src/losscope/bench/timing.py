@@ -11,6 +11,8 @@ FEWEST, MOST = 5, 300
 def in_turn(functions: Sequence[Callable[[], object]], seconds: float) -> list[tuple[float, ...]]:
     """The milliseconds of each function in each round; the first round doesn't count.
 
+    Each round starts with another of them, because the threads of one may still be spinning when the next begins.
+
     Args:
         functions: what is compared.
         seconds: about how long; at least 5 rounds and at most 300 are made.
@@ -18,16 +20,18 @@ def in_turn(functions: Sequence[Callable[[], object]], seconds: float) -> list[t
     Returns:
         A tuple of one time per function for each round.
     """
-    _round(functions)
     rounds: list[tuple[float, ...]] = []
+    _round(functions, 0)
     end = time.perf_counter() + seconds
     while len(rounds) < FEWEST or (time.perf_counter() < end and len(rounds) < MOST):
-        rounds.append(_round(functions))
+        rounds.append(_round(functions, len(rounds) % len(functions)))
     return rounds
 
 
-def _round(functions: Sequence[Callable[[], object]]) -> tuple[float, ...]:
-    return tuple(milliseconds(function) for function in functions)
+def _round(functions: Sequence[Callable[[], object]], first: int) -> tuple[float, ...]:
+    times = [milliseconds(function) for function in (*functions[first:], *functions[:first])]
+    start = len(functions) - first
+    return *times[start:], *times[:start]
 
 
 def milliseconds(function: Callable[[], object]) -> float:
