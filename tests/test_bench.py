@@ -46,7 +46,7 @@ def test_functions_take_turns():
     """Every round has each of them once, and starts with another."""
     called = []
     rounds = bench.in_turn([lambda: called.append(0), lambda: called.append(1), lambda: sleep(0.002)], seconds=0)
-    assert called == [0, 1] + [0, 1, 1, 0, 0, 1] + [0, 1, 1, 0]  # one that doesn't count, and five rounds
+    assert called == [0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0]  # a round that doesn't count, and five that do
     assert all(len(times) == 3 and min(times) > 0 for times in rounds)
     assert all(times[2] >= 2 for times in rounds)  # a time stays with its function
 
