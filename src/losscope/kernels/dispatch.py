@@ -5,12 +5,14 @@ kernel         what it is                           the calls it serves
 =============  ===================================  ==========================================================
 ``reference``  the formulas of the notation         those inside ``use("reference")``
 ``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
-                                                    that are large enough; what else it hands on to ``eager``
+                                                    that are large enough; what else it hands on to ``eager``.
+                                                    A graph of ``torch.compile`` calls its cross-entropies as operators
 ``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes; what else it hands on to
                                                     ``eager``, and so every CPU tensor that ``use("triton")`` gives
                                                     it outside Triton's interpreter
 ``eager``      torch's own operators                every other: small tensors, other devices and dtypes,
-                                                    ``torch.func``, ``torch.compile``, targets that need a gradient
+                                                    ``torch.func``, what else is compiled, targets that need a
+                                                    gradient
 =============  ===================================  ==========================================================
 """
 
@@ -88,7 +90,7 @@ def is_free() -> bool:
 
 def _kernel(z: Tensor, size: int | None = None) -> Kernel:
     """The kernel for these raw outputs, or for so many that are still to be made."""
-    if torch.compiler.is_compiling():  # it cannot read a context variable, and fuses torch's operators itself
+    if torch.compiler.is_compiling():  # it cannot read a context variable; the rest it fuses itself
         return eager
     forced = _forced.get()
     if forced is not None:
