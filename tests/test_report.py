@@ -87,6 +87,30 @@ def test_the_page_opens_with_nothing_wrong_and_nothing_cut_off(opened, made, wid
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["cross_entropy", "bce_with_logits"])
+def test_in_a_figure_nothing_is_cut_off_and_no_legend_lies_over_the_plot(opened, tmp_path, name, width):
+    z, y = samples()
+    targets = {"cross_entropy": y, "bce_with_logits": (z > 0.5).float()}
+    ls.report(name, z, targets[name], tmp_path / "report.html", class_names=NASTY)
+    page = opened(tmp_path / "report.html", width)  # printed on the way, so drawn at three widths
+    cut, over = page.evaluate(
+        """() => {
+            const cut = [], over = [], box = (e) => e.getBoundingClientRect();
+            for (const plot of document.querySelectorAll(".plot")) {
+                const [frame, legend] = [box(plot), plot.querySelector(".legend")];
+                for (const text of plot.querySelectorAll("text"))
+                    if (box(text).left < frame.left || box(text).right > frame.right) cut.push(text.textContent);
+                if (legend && box(legend).bottom > box(plot.querySelector(".gridlayer")).top) over.push(plot.ariaLabel);
+            }
+            return [cut, over];
+        }"""
+    )
+    assert cut == []
+    assert over == []
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
 def test_axe_finds_nothing_that_shuts_anybody_out(opened, made, width, scheme):
     page = opened(made[0], width, scheme)

@@ -116,7 +116,7 @@ class ReliabilityDisplay(Display):
             height=460,
             xaxis_range=[0, 1.02],
             yaxis={"range": [0, 1.03], "domain": [0.28, 1]},
-            yaxis2={"domain": [0, 0.17], "gridcolor": "rgba(0,0,0,0)", "title_text": "samples", "automargin": True},
+            yaxis2={"domain": [0, 0.17], "showgrid": False, "title_text": "samples", "nticks": 3},
             xaxis_anchor="y2",
         )
         result.add_scatter(x=x, y=high, mode="lines", line=line(GREY, width=0), showlegend=False, hoverinfo="skip")
@@ -258,7 +258,7 @@ class TemperatureDisplay(Display):
             x="temperature T in softmax(z/T)",
             y="mean ℓ (nats)",
             height=400,
-            margin={"l": 64, "r": 64, "t": 76, "b": 56},
+            margin_r=64,
             yaxis2={
                 "overlaying": "y",
                 "side": "right",
@@ -266,7 +266,6 @@ class TemperatureDisplay(Display):
                 "showgrid": False,
                 "rangemode": "tozero",
                 "tickmode": "auto",
-                "automargin": True,
             },
             yaxis_rangemode="tozero",
         )

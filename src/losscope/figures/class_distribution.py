@@ -12,7 +12,7 @@ from losscope.figures.classes import MOST_CLASSES
 from losscope.figures.display import Display
 from losscope.figures.distribution import decades
 from losscope.figures.numbers import number
-from losscope.figures.style import BLUE, VERMILLION, faded, figure, line, table, text
+from losscope.figures.style import BLUE, VERMILLION, faded, figure, line, table, text, texts
 from losscope.summary import BinarySummary, CategoricalSummary
 from losscope.summary.result import Histogram
 
@@ -61,7 +61,8 @@ class ClassDistributionDisplay(Display):
         _, low, median, high, most = map(number, map(float, self.quantiles[0]))
         return (
             f"{some}Half of the samples of '{self.names[0]}' have an ℓ above {median} nats, the largest median: half "
-            f"lie in {low} to {high}, and 5 % above {most}. A guess costs {number(self.chance)}."
+            f"lie in {low} to {high}, and 5 % above {most}. A guess costs {number(self.chance)}. "
+            f"Each box is such a half of its class, and its lines go from 5 to 95 %."
         )
 
     def plot(self) -> go.Figure:
@@ -75,10 +76,10 @@ class ClassDistributionDisplay(Display):
             "How ℓ is distributed in each class",
             self.describe(),
             table(["class", *(f"{part:.0%}" for part in PARTS), "samples"], rows),
-            x="ℓ (nats): quartiles, and 5 to 95 %",
+            x="ℓ (nats)",
             y="",
             height=150 + 24 * max(3, len(y)),
-            yaxis={"tickvals": y, "ticktext": [text(n) for n in self.names], "autorange": "reversed"},
+            yaxis={"tickvals": y, "ticktext": texts(self.names), "autorange": "reversed"},
             showlegend=False,
         )
         result.add_box(

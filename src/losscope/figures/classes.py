@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
-from losscope.figures.numbers import number
-from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, table, text
+from losscope.figures.numbers import counted, number
+from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, table, text, texts
 from losscope.summary import BinarySummary, CategoricalSummary
 
 MOST_CLASSES = 30  # rows that a reader can take in
@@ -53,7 +53,8 @@ class ClassLossDisplay(Display):
         if not shown:
             return "No class has a finite mean ℓ."
         part = f"The {shown} most expensive of {self.num_classes:,} classes. " if shown < self.num_classes else ""
-        first = f"'{self.names[0]}' costs the most: {number(self.mean_loss[0])} nats over {self.support[0]:,} samples"
+        over = counted(int(self.support[0]), "sample")
+        first = f"'{self.names[0]}' costs the most: {number(self.mean_loss[0])} nats over {over}"
         rest = f"; '{self.names[-1]}' costs {number(self.mean_loss[-1])}" if shown > 1 else ""
         return f"{part}{first}{rest}. A guess costs {number(self.chance)}."
 
@@ -71,8 +72,9 @@ class ClassLossDisplay(Display):
             x="mean ℓ (nats)",
             y="",
             height=140 + 24 * max(3, len(self.names)),
-            xaxis_rangemode="tozero",
-            yaxis={"tickvals": y, "ticktext": [text(n) for n in self.names], "autorange": "reversed"},
+            xaxis={"range": [0, float(self.mean_loss.max(initial=1e-9))], "nticks": 4},
+            margin_r=80,  # the numbers beside the bars
+            yaxis={"tickvals": y, "ticktext": texts(self.names), "autorange": "reversed"},
         )
         result.add_bar(
             x=self.mean_loss,
@@ -88,7 +90,6 @@ class ClassLossDisplay(Display):
             hovertemplate="%{customdata[0]}<br>mean ℓ %{x:.3g} nats<br>%{customdata[1]} samples<extra></extra>",
             showlegend=False,
         )
-        result.update_xaxes(range=[0, 1.18 * float(self.mean_loss.max(initial=1e-9))])
         return result
 
 
@@ -126,7 +127,7 @@ class ConfusionDisplay(Display):
         if not self.pairs:
             return right + "No class was taken for another."
         truth, decision, count = self.pairs[0]
-        return right + f"The most frequent mistake: '{truth}' taken for '{decision}', {count:,} times."
+        return right + f"The most frequent mistake: '{truth}' taken for '{decision}', {counted(count, 'time')}."
 
     def plot(self) -> go.Figure:
         """The matrix where its cells can be read, else the most frequent mistakes."""
@@ -138,7 +139,7 @@ class ConfusionDisplay(Display):
         right = np.eye(len(counts), dtype=bool)
         mistakes = np.where(right | (counts == 0), np.nan, share)
         ticks = np.arange(len(counts))
-        names = [text(name, 14) for name in self.names]
+        names = texts(self.names, 14)
         small = len(counts) <= 20
         result = figure(
             "What was taken for what",
@@ -148,8 +149,9 @@ class ConfusionDisplay(Display):
             ),
             x="decision d",
             y="truth y",
-            height=min(760, 190 + 34 * len(counts)) if small else 640,
-            xaxis={"tickvals": ticks, "ticktext": names, "showgrid": False},
+            height=min(760, 190 + 34 * len(counts)) if small else 240 + 16 * len(counts),
+            least_width=0 if len(counts) <= 12 else 160 + (20 if small else 16) * len(counts),
+            xaxis={"tickvals": ticks, "ticktext": names, "showgrid": False, "autotickangles": [0, 90]},
             yaxis={"tickvals": ticks, "ticktext": names, "autorange": "reversed", "showgrid": False},
         )
         hover = "truth %{customdata[0]}<br>decision %{customdata[1]}<br>%{customdata[2]} samples<extra></extra>"
@@ -175,8 +177,9 @@ class ConfusionDisplay(Display):
         return result
 
     def _pairs(self) -> go.Figure:
-        names = [f"{text(t, 18)} → {text(d, 18)}" for t, d, _ in self.pairs]
-        counts = [count for *_, count in self.pairs]
+        truths, decisions, counts = zip(*self.pairs, strict=True) if self.pairs else ((), (), ())
+        short = texts([*truths, *decisions], 14)
+        names = [f"{t} → {d}" for t, d in zip(short, short[len(truths) :], strict=False)]
         y = np.arange(len(names))
         result = figure(
             "What is taken for what most often",
@@ -185,6 +188,7 @@ class ConfusionDisplay(Display):
             x="samples",
             y="",
             height=140 + 24 * max(3, len(names)),
+            xaxis={"tick0": 0, "dtick": 1} if max(counts, default=0) <= 5 else {},
             yaxis={"tickvals": y, "ticktext": names, "autorange": "reversed"},
         )
         result.add_bar(

@@ -60,12 +60,7 @@ class ConfidenceDisplay(Display):
             height=420,
             xaxis={"range": [0, 1], "anchor": "y2"},
             yaxis_domain=[0.56, 1],
-            yaxis2={
-                "domain": [0, 0.44],
-                "title_text": "wrong",
-                "automargin": True,
-                "gridcolor": "rgba(128,134,142,0.28)",
-            },
+            yaxis2={"domain": [0, 0.44], "title_text": "wrong"},
         )
         for counts, color, name, axis in (
             (self.right, BLUE, "right: d = y", "y"),

@@ -112,8 +112,8 @@ def _mark(result: go.Figure, x: float, name: str, color: str, dash: str) -> None
 
 
 def decades(result: go.Figure, low: float, high: float) -> go.Figure:
-    """An axis of log10 with the powers of ten written out."""
-    step = max(1, math.ceil((high - low) / 8))
-    ticks = list(range(math.floor(low), math.ceil(high) + 1, step))
-    result.update_xaxes(tickvals=ticks, ticktext=[power(t) for t in ticks])
-    return result
+    """An axis of log10 with a few powers of ten written out, or where it has none three values."""
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    few = list(powers[:: math.ceil(len(powers) / 4)]) if len(powers) > 1 else list(np.linspace(low, high, 3))
+    names = [power(at) for at in few] if len(powers) > 1 else [number(float(10**at)) for at in few]
+    return result.update_xaxes(tickangle=0, tickvals=few, ticktext=names)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from losscope.errors import InputError
 from losscope.figures.display import Display
 from losscope.figures.numbers import number
-from losscope.figures.style import BLUE, VERMILLION, faded, figure, table, text
+from losscope.figures.style import BLUE, VERMILLION, faded, figure, table, text, texts
 from losscope.summary import BinarySummary
 
 MOST_LABELS = 20  # three panels of them, one above the other
@@ -101,10 +101,10 @@ class LabelThresholdDisplay(Display):
             showlegend=False,
         )
         panels = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        ticks = {"tickvals": y, "ticktext": [text(name, 14) for name in self.names], "showgrid": False}
+        ticks = {"tickvals": y, "ticktext": texts(self.names, 14), "showgrid": False}
         for k, (name, values) in enumerate(reversed(panels.items())):
             axis, low = "y" if k == 0 else f"y{k + 1}", 0.36 * k
-            place = {"domain": [low, low + 0.25], "range": [len(y) - 0.5, -0.5], "automargin": True, "zeroline": False}
+            place = {"domain": [low, low + 0.25], "range": [len(y) - 0.5, -0.5]}
             result.update_layout({f"yaxis{axis[1:]}": {**ticks, **place}})
             result.add_annotation(
                 x=0,

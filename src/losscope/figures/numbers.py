@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 
 def number(value: object) -> str:
@@ -16,9 +17,19 @@ def number(value: object) -> str:
     """
     if value is None:
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
-    return _measure(value).replace("-", "−") if isinstance(value, float) else str(value)
+    if isinstance(value, Integral):
+        return f"{int(value):,}".replace("-", "−")
+    return _measure(float(value)).replace("-", "−") if isinstance(value, Real) else str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """How many of them.
+
+    Example:
+        >>> counted(1, "sample"), counted(1200, "sample")
+        ('1 sample', '1,200 samples')
+    """
+    return f"{number(count)} {what}{'s' * (count != 1)}"
 
 
 def _measure(value: float) -> str:

@@ -6,8 +6,10 @@ page that knows which of them it is (losscope's report) gives the text its own c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
+from os.path import commonprefix
 from typing import Any, TypedDict
 
 import plotly.graph_objects as go
@@ -19,7 +21,19 @@ PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 GREY, FAINT = "#7a7f87", "rgba(128,134,142,0.28)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-LONGEST_NAME = 24
+LONGEST_NAME = 20
+TITLE = 48  # a figure's title with the space around it, in pixels
+
+# Of every axis, the second and third of a figure too.
+_AXIS: dict[str, Any] = {
+    "gridcolor": FAINT,
+    "zeroline": False,
+    "showline": True,
+    "linecolor": FAINT,
+    "ticks": "",
+    "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 13}},
+}
 
 
 class Table(TypedDict):
@@ -42,6 +56,7 @@ def figure(
     x: str,
     y: str,
     height: int = 380,
+    least_width: int = 0,
     **layout: Any,
 ) -> go.Figure:
     """An empty figure with its title, its axes, and what it says in words.
@@ -53,6 +68,7 @@ def figure(
         x: title of the x axis, with its unit.
         y: title of the y axis, with its unit.
         height: in pixels; the width is the reader's.
+        least_width: in pixels, below which it cannot be read; ``layout.meta["least_width"]``.
         layout: what else the layout has.
     """
     result = go.Figure()
@@ -66,32 +82,34 @@ def figure(
             "pad": {"t": 12},
             "font": {"size": 16},
         },
-        meta={"description": description, "table": numbers},
-        template="none",
+        meta={"description": description, "table": numbers, "least_width": least_width},
+        template=go.layout.Template(layout={"xaxis": _AXIS, "yaxis": _AXIS}),
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 13, "color": GREY},
         colorway=PALETTE,
         height=height,
         margin={"l": 64, "r": 16, "t": 76, "b": 56},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
+        # Below the title and not above the plot: so the plot makes room for as many rows as a width asks for.
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "yref": "container",
+            "y": 1 - TITLE / height,
+            "yanchor": "top",
+        },
         hoverlabel={"font": {"family": FONT, "size": 13}, "namelength": -1},
         bargap=0,
     )
-    axis = {
-        "gridcolor": FAINT,
-        "zeroline": False,
-        "linecolor": FAINT,
-        "ticks": "",
-        "automargin": True,
-        "title": {"standoff": 8},
-    }
-    result.update_xaxes(axis, title_text=x)
-    result.update_yaxes(axis, title_text=y)
-    result.update_layout(layout)
-    result.update_xaxes(title_font_size=13)
-    result.update_yaxes(title_font_size=13)
-    return result
+    result.update_layout(xaxis_title_text=x, yaxis_title_text=y)
+    return result.update_layout(layout)
+
+
+def untitled(titled: go.Figure) -> go.Figure:
+    """A copy for a page that has the title as a heading: legend and plot take its place."""
+    copy = go.Figure(titled)
+    return copy.update_layout(title=None, legend_y=1, margin_t=copy.layout.margin.t - TITLE)
 
 
 def text(name: str, longest: int = LONGEST_NAME) -> str:
@@ -101,10 +119,25 @@ def text(name: str, longest: int = LONGEST_NAME) -> str:
         >>> text("<b>cat</b>")
         '&lt;b&gt;cat&lt;/b&gt;'
         >>> text("a very long name of a class indeed")
-        'a very long name of a cl…'
+        'a very long name of …'
     """
     short = escape(name if len(name) <= longest else name[:longest] + "…", quote=False)
     return short.replace("$", "&#36;")  # a pair of them would be TeX
+
+
+def texts(names: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
+    """Names side by side: where one is too long, the words that all begin with are left out, to tell them apart.
+
+    Example:
+        >>> texts(["a rather long name, number 7", "a rather long name, number 12"])
+        ['…7', '…12']
+        >>> texts(["cat", "dog"])
+        ['cat', 'dog']
+    """
+    if len(names) < 2 or max(map(len, names)) <= longest:
+        return [text(name, longest) for name in names]
+    lead = re.sub(r"[^\W_]*$", "", commonprefix(list(names)))  # noqa: RUF071 (of characters, not of folders)
+    return [text("…" * bool(lead) + name.removeprefix(lead), longest) for name in names]
 
 
 def line(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:

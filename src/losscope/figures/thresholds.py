@@ -64,7 +64,7 @@ class ThresholdDisplay(Display):
             "Where to cut",
             self.describe(),
             table(["threshold", "precision", "recall", "F1"], rows[::5]),
-            x="threshold: decided where ŷ ≥ it (probability)",
+            x="threshold of ŷ (probability)",
             y="part",
             xaxis_range=[0, 1],
             yaxis_range=[0, 1.03],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +62,7 @@ class WorstDisplay(Display):
     def plot(self) -> go.Figure:
         """A bar for each sample; one that is not finite has a bar as long as the longest, and says so."""
         y, finite = np.arange(len(self.names)), np.isfinite(self.loss)
-        longest = float(self.loss[finite].max(initial=max(self.chance, 1e-9)))
+        longest = float(self.loss[finite].max(initial=1e-9))
         said = [number(float(v)) for v in self.loss]
         rows = [list(row) for row in zip(self.names, said, self.targets, self.decisions, strict=True)]
         result = figure(
@@ -73,7 +72,8 @@ class WorstDisplay(Display):
             x=f"ℓ ({self.unit})",
             y="sample",
             height=150 + 24 * max(3, len(y)),
-            xaxis_range=[0, 1.2 * longest],
+            xaxis_range=[0, longest],
+            margin_r=56,  # the numbers beside the bars
             yaxis={"tickvals": y, "ticktext": self.names, "autorange": "reversed"},
             showlegend=False,
         )
@@ -91,8 +91,9 @@ class WorstDisplay(Display):
             hovertemplate="sample %{customdata[0]}<br>ℓ %{customdata[1]}<br>target %{customdata[2]}<br>"
             "decision %{customdata[3]}<extra></extra>",
         )
-        if math.isfinite(self.chance):
+        if self.chance <= longest:
             result.add_vline(self.chance, line=line(VERMILLION, "dash", 2))
+            result.add_annotation(x=self.chance, y=1, yref="paper", yanchor="bottom", text="a guess", showarrow=False)
         return result
 
 

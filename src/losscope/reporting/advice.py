@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from losscope.figures.numbers import number
+from losscope.figures.numbers import counted, number
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
 
 
@@ -62,8 +62,8 @@ def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
         top = summary.top_confusions[0]
         name = summary.classes.name
         yield Advice(
-            f"The most frequent mistake takes '{name(top.target)}' for '{name(top.decision)}' ({top.count:,} times). "
-            f"Look at these samples first."
+            f"The most frequent mistake takes '{name(top.target)}' for '{name(top.decision)}' "
+            f"({counted(top.count, 'time')}). Look at these samples first."
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from losscope import __version__
 from losscope.figures.numbers import number
+from losscope.figures.style import untitled
 from losscope.notation import NOTATION
 from losscope.reporting.content import Report
 from losscope.reporting.math import formulas, mathml
@@ -24,7 +25,6 @@ from losscope.summary import SummaryResult
 from losscope.summary.result import WorstSample
 
 MOST_ROWS = 200
-TITLE_HEIGHT = 56  # of a figure's own title, in pixels: the page has it as a heading
 
 
 class Drawn(NamedTuple):
@@ -38,6 +38,7 @@ class Drawn(NamedTuple):
         rows: of its table.
         left_out: how many rows the table lacks.
         height: in pixels.
+        least_width: in pixels; the page scrolls it where there is less.
         spec: what Plotly draws, as JSON that no markup can end.
     """
 
@@ -48,6 +49,7 @@ class Drawn(NamedTuple):
     rows: list[list[Any]]
     left_out: int
     height: int
+    least_width: int
     spec: Markup
 
 
@@ -73,18 +75,18 @@ def render(report: Report) -> str:
 
 def drawn(name: str, figure: go.Figure) -> Drawn:
     """The figure taken apart: words and numbers to the page, the rest to Plotly."""
-    bare = go.Figure(figure)
-    numbers = figure.layout.meta["table"]
-    bare.update_layout(title=None, meta=None, margin_t=figure.layout.margin.t - TITLE_HEIGHT)
+    meta = figure.layout.meta
+    numbers = meta["table"]
     return Drawn(
         name,
         figure.layout.title.text,
-        figure.layout.meta["description"],
+        meta["description"],
         numbers["columns"],
         numbers["rows"][:MOST_ROWS],
         max(0, len(numbers["rows"]) - MOST_ROWS),
         figure.layout.height,
-        _json_script(bare.to_json()),
+        meta["least_width"],
+        _json_script(untitled(figure).update_layout(meta=None).to_json()),
     )
 
 

@@ -14,7 +14,7 @@ function load() {
 function draw(plot) {
   if (plot.childElementCount) return;
   load();
-  const spec = JSON.parse(plot.parentElement.querySelector('script[type="application/json"]').textContent);
+  const spec = JSON.parse(plot.closest("figure").querySelector('script[type="application/json"]').textContent);
   Plotly.newPlot(plot, spec.data, spec.layout, config);
 }
 
