@@ -238,6 +238,17 @@ def test_printing_draws_every_figure_to_fit_the_paper(page, made):
 
 
 @pytest.mark.browser
+def test_on_paper_no_table_is_cut_off(opened, tmp_path):
+    z, y = samples(classes=30)
+    names = [f"class number {h} of many" for h in range(30)]
+    ls.report("cross_entropy", z, y, tmp_path / "report.html", class_names=names)
+    page = opened(tmp_path / "report.html", 688)  # A4 without its margins
+    page.emulate_media(media="print")
+    wide = "[...document.querySelectorAll('table')].map(e => e.getBoundingClientRect().right).filter(x => x > 688)"
+    assert page.evaluate(wide) == []
+
+
+@pytest.mark.browser
 def test_without_scripts_every_figure_still_has_its_words_and_numbers(browser, made):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
