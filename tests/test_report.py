@@ -404,18 +404,42 @@ def test_masked_truth_further_dimensions_and_soft_targets(tmp_path):
     assert "soft target" in dict(soft.given)["targets are taken as"]
 
 
-def test_advice_follows_the_numbers(tmp_path):
+def calibrated():
+    """Outputs whose softmax is the distribution that the targets are drawn from."""
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(4000, 5, generator=generator)
-    y = torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
-    calm, sure, wrong = (
-        " ".join(one.text for one in build(ls.CrossEntropyLoss(), InMemory(outputs, y)).advice)
-        for outputs in (z, 4 * z, -z)
-    )
+    return z, torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
+
+
+def advised(z, y):
+    return " ".join(one.text for one in build(ls.CrossEntropyLoss(), InMemory(z, y)).advice)
+
+
+def test_advice_follows_the_numbers():
+    z, y = calibrated()
+    calm, sure, wrong = (advised(outputs, y) for outputs in (z, 4 * z, -z))
     assert "T = " not in calm
     assert "Dividing z by T = 4.0" in sure or "Dividing z by T = 3.9" in sure
     assert "no better than a guess" in wrong
     assert "no better than a guess" not in calm
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.3, 2.0])
+def test_a_temperature_is_advised_where_it_puts_the_confidences_right(scale):
+    z, y = calibrated()
+    said = re.search(r"by T = (\S+) brings the mean ℓ from (\S+) to (\S+) nats", advised(scale * z, y))
+    assert float(said[1]) == pytest.approx(scale, rel=0.02)
+    for printed, outputs in ((said[2], scale * z), (said[3], scale * z / float(said[1]))):
+        assert float(printed) == pytest.approx(float(torch.nn.functional.cross_entropy(outputs, y)), rel=5e-3)
+
+
+@pytest.mark.parametrize("scales", [(1.5, 0.4), (1.5, 0.6), (1.3, 0.5), (1.3, 0.7)])
+def test_no_temperature_is_advised_where_half_is_too_sure_and_half_not_sure_enough(scales):
+    z, y = calibrated()
+    z[::2] *= scales[0]
+    z[1::2] *= scales[1]
+    assert "No one temperature puts that right" in advised(z, y)
+    assert "Dividing z" not in advised(z, y)
 
 
 @pytest.mark.parametrize(

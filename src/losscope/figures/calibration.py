@@ -239,12 +239,11 @@ class TemperatureDisplay(Display):
 
     def describe(self) -> str:
         """The figure in words."""
-        sure = "surer" if self.best > 1 else "less sure"
+        sure = "less sure" if self.best > 1 else "surer"
         return (
             f"softmax(z/T) has its smallest mean ℓ at T = {number(self.best)}: {number(self.nll_after)} nats "
-            f"instead of "
-            f"{number(self.nll_before)}, and an ECE of {number(self.ece_after)} instead of {number(self.ece_before)}. "
-            f"The model is {sure} than the data warrants; no decision changes with T."
+            f"instead of {number(self.nll_before)}, and an ECE of {number(self.ece_after)} instead of "
+            f"{number(self.ece_before)}. That T makes every decision {sure}, and changes none."
         )
 
     def plot(self) -> go.Figure:

@@ -10,6 +10,9 @@ import torch
 
 from losscope.figures.numbers import counted, number
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
+from losscope.summary.result import Temperature
+
+CHI_SQUARE_95 = 3.841  # with one degree of freedom: chance exceeds it once in 20 times
 
 
 class Advice(NamedTuple):
@@ -69,17 +72,34 @@ def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
 
 def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
     best, ece = summary.temperature, summary.calibration
-    if best is None or ece.ece <= ece.null.high or abs(math.log(best.temperature)) < 0.05:
+    if best is None or ece.ece <= ece.null.high:
         return
-    yield Advice(
+    off = (
         f"The confidences are off by more than chance (ECE {number(ece.ece)}, a calibrated model of this size "
-        f"shows at most "
-        f"{number(ece.null.high)}). Dividing z by T = {number(best.temperature)} brings the mean ℓ from "
-        f"{number(best.nll_before)} to "
-        f"{number(best.nll)} nats and the ECE to {number(best.ece)}; no decision changes. Fit T on samples that "
+        f"shows at most {number(ece.null.high)})."
+    )
+    if not _helps(best, summary.num_counted):
+        yield Advice(
+            f"{off} No one temperature puts that right. Look in the reliability figure at which confidences are too "
+            f"large and which too small."
+        )
+        return
+    left = ", still more than chance" if best.ece > ece.null.high else ""
+    yield Advice(
+        f"{off} Dividing z by T = {number(best.temperature)} brings the mean ℓ from {number(best.nll_before)} to "
+        f"{number(best.nll)} nats and the ECE to {number(best.ece)}{left}; no decision changes. Fit T on samples that "
         f"you do not test on.",
         f"losscope.softmax(z / {best.temperature:.3g})",
     )
+
+
+def _helps(best: Temperature, count: int) -> bool:
+    """ℓ falls by what a reader can see, and by more than fitting T gains from chance alone; and the ECE falls too.
+
+    In a calibrated model 2 N (ℓ(1) − ℓ(T)) is χ² with one degree of freedom (Wilks 1938).
+    """
+    seen = number(best.nll) != number(best.nll_before)
+    return seen and 2 * count * (best.nll_before - best.nll) > CHI_SQUARE_95 and best.ece < best.ece_before
 
 
 def _binary(summary: BinarySummary) -> Iterator[Advice]:
