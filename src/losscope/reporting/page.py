@@ -6,12 +6,12 @@ import base64
 import hashlib
 import struct
 import zlib
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from torch import Tensor
 
 from losscope import __version__
@@ -25,6 +25,9 @@ from losscope.summary import SummaryResult
 from losscope.summary.result import WorstSample
 
 MOST_ROWS = 200
+# npm's plotly.js-cartesian-dist-min 4.1.1 as it is, with its licence beside it: the traces that figures here are made
+# of, a third of plotly.js, and ready in less than half the time.
+PLOTLY = "vendor/plotly-cartesian.min.js"
 
 
 class Drawn(NamedTuple):
@@ -56,7 +59,7 @@ class Drawn(NamedTuple):
 def render(report: Report) -> str:
     """The whole page as text."""
     template = _environment().get_template("page.html.j2")
-    plotly, drawing = _script(get_plotlyjs()), _script(_read("page.js"))
+    plotly, drawing = _script(_read(PLOTLY)), _script(_read("templates/page.js"))
     return template.render(
         report=report,
         version=__version__,
@@ -133,10 +136,8 @@ def where(sample: WorstSample) -> str:
 
 
 def _read(name: str) -> Markup:
-    """A file beside the templates, as it is."""
-    environment = _environment()
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
+    """A file of this package, as it is."""
+    return Markup(files("losscope.reporting").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _json_script(text: str) -> Markup:

@@ -1,5 +1,5 @@
 "use strict";
-// Plotly is 5 MB of text that would hold the page up: it is run when the page stands, and before a figure is needed.
+// Plotly is 1.5 MB of text that would hold the page up: it is run when the page stands, and before a figure is needed.
 // A figure is drawn when it comes near the window, or when the page is printed.
 const config = { responsive: true, displayModeBar: false };
 const plots = document.querySelectorAll(".plot");
