@@ -78,6 +78,8 @@ def test_report_of_the_built_in_example(run, tmp_path):
 def test_output_in_a_pipe_is_plain(run, file):
     _, out, _ = run("report", file)
     assert "\x1b" not in out
+    advice = json.loads(file.with_name("report.json").read_text())["advice"]
+    assert [line for line in out.splitlines() if line.startswith(f"{len(advice)}. {advice[-1]['text']}")]  # unbroken
     _, out, _ = run("explain", file)
     assert "\x1b" not in out
 
@@ -142,7 +144,11 @@ def test_class_names_from_a_file(run, file, tmp_path):
         (["report", "notes.txt"], ".npz"),
         (["report", "FILE", "--loss", "hinge"], "cross_entropy"),
         (["report", "FILE", "--outputs", "nope"], "nope"),
-        (["report", "FILE", "--classes", "a,b"], "3"),
+        (["report", "FILE", "--classes", "a,b"], "3 names"),
+        (["report", "FILE", "--classes", "names.txt"], "no file names.txt"),
+        (["report", "far.npz"], "rows 0 to 59: expected class indices in 0…2"),
+        (["report", "word.csv"], "one word makes a whole column text"),
+        (["report", "model.pt"], "never opened"),
         (["report", "FILE", "--rows", "60"], "0…59"),
         (["report", "FILE", "--rows", "one"], "0,17"),
         (["report", "FILE", "--out", "page.pdf"], ".html"),
@@ -162,6 +168,10 @@ def test_what_cannot_be_done_says_why_and_exits_with_2(run, file, tmp_path, argu
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not really")
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "binary.dat").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "word.csv").write_text("z_0,z_1,y\n1,2,0\n1,abc,1\n")
+    z, y = read(file)
+    np.savez(tmp_path / "far.npz", outputs=z.numpy(), targets=y.numpy() + 3)
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
     before = set(tmp_path.iterdir())
     code, out, err = run(*(str(file) if a == "FILE" else a for a in arguments))
     assert (code, out) == (2, "")

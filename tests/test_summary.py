@@ -801,7 +801,7 @@ def test_names_of_classes_are_text_and_not_markup():
     r = summarize("cross_entropy", z, y, labels=("[bold]cat[/bold]", "<b>dog</b>"))
     assert "[bold]cat[/bold]" in str(r)
     assert r.to_dict()["classes"]["labels"] == ["[bold]cat[/bold]", "<b>dog</b>"]
-    with pytest.raises(ls.InputError, match="3 classes, one for each label"):
+    with pytest.raises(ls.InputError, match="2 names, one for each output; got 3"):
         summarize("cross_entropy", z, y, labels=("a", "b", "c"))
 
 

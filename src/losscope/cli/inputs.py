@@ -64,7 +64,7 @@ def _example(loss: Loss, names: Sequence[str] | None) -> Inputs:
 def _no_file(options: dict[str, object]) -> None:
     for name, value in options.items():
         if value is not None:
-            raise InputError("losscope", f"a file with {name}", "none", "name the file, or leave the option out")
+            raise InputError(name, "a file that it is about", "none", "name the file, or leave the option out")
 
 
 def named_loss(name: str, ignore_index: float | None) -> Loss:
@@ -91,9 +91,11 @@ def class_names(given: str) -> list[str]:
     """The lines of the file of that name, or the names between the commas.
 
     Raises:
-        InputError: the file holds no text.
+        InputError: there is no such file, or it holds no text.
     """
     path = Path(given)
+    if path.suffix and "," not in given and not path.exists():
+        raise InputError("--classes", "a file, or names with commas", f"no file {given}", "check the path")
     if "," in given or not path.exists():
         return [name.strip() for name in given.split(",")]
     try:

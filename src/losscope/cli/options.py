@@ -10,9 +10,9 @@ import typer
 File = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE]",
-        help="Outputs and targets: .npz, .npy, .safetensors, .csv, .tsv, .parquet, .pt, or a folder of .parquet files. "
-        "Without it the built-in example.",
+        metavar="FILE",
+        help="Outputs and targets: .npz, .npy, .safetensors, .csv, .tsv, .parquet, .pt, or a folder of .parquet "
+        "or .npy files. Without it the built-in example.",
         show_default=False,
     ),
 ]

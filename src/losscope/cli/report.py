@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,20 +79,21 @@ def report(
 def _tell(console: Console, made: Report, page: Path) -> None:
     from losscope.cli.samples import table
 
-    console.print(made.title, style="bold", markup=False)
+    say = partial(console.print, markup=False, soft_wrap=not console.is_terminal)  # in a pipe a line is a line
+    say(made.title, style="bold")
     for name, text in made.given:
-        console.print(f"  {name}: {text}", markup=False, soft_wrap=True)
+        say(f"  {name}: {text}")
     console.print()
     console.print(made.summary)
     console.print()
     console.print("The linter:" if made.findings else "The linter found nothing.")
     for finding in made.findings:
-        console.print(f"  {finding['severity']} {finding['rule']}: {finding['title']}", markup=False)
-        console.print(f"    remedy: {finding['remedy']}", markup=False)
+        say(f"  {finding['severity']} {finding['rule']}: {finding['title']}")
+        say(f"    remedy: {finding['remedy']}")
     for sample in made.samples:
         console.print()
         console.print(table(sample))
     console.print()
     for number, one in enumerate(made.advice, 1):
-        console.print(f"{number}. {one.text}", markup=False)
+        say(f"{number}. {one.text} {one.code}".rstrip())
     console.print(f"\nThe report is {page.resolve()}", markup=False, soft_wrap=True)

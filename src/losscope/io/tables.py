@@ -155,7 +155,7 @@ def numbers(chunk: Chunk, name: str) -> Tensor:
             str(chunk.path),
             f"numbers in column '{name}'",
             f"{values.type}, such as {values[0].as_py()!r} in row {chunk.first_row}",
-            "write numbers: for the name of a class its index",
+            "write a number in every row (one word makes a whole column text): for the name of a class its index",
         )
     return torch.from_numpy(np.array(values.to_numpy(zero_copy_only=False)))
 

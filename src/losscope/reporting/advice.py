@@ -142,7 +142,7 @@ def _regression(summary: RegressionSummary) -> Iterator[Advice]:
 
 
 def _look_at_worst(summary: SummaryResult) -> Iterator[Advice]:
-    if summary.worst:
+    if summary.worst and not math.isnan(summary.worst[0].loss):
         yield Advice(
             f"Look at the worst samples: sample {summary.worst[0].index:,} has ℓ = "
             f"{number(summary.worst[0].loss)}. A wrong "

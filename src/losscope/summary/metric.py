@@ -193,7 +193,7 @@ class Summary(Metric):
         h = self._pass().outputs(z)
         if self.labels is not None and len(self.labels) != h:
             raise InputError(
-                "Summary.update", f"{len(self.labels)} classes, one for each label", f"{h}", "give as many labels"
+                "Summary.update", f"{h} names, one for each output", f"{len(self.labels)}", "give as many names"
             )
         self._prepare(h)
 

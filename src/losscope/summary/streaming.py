@@ -124,7 +124,11 @@ def stream(
     start, stop = (0, len(data)) if part is None else part
     at = start
     for z, y in data.batches(batch_rows or rows_at_once(data), start, stop):
-        summary.update(z, y, index=at)
+        try:
+            summary.update(z, y, index=at)
+        except InputError as error:
+            rows = f"rows {at:,} to {at + len(y) - 1:,}"
+            raise InputError(rows, error.expected, error.got, error.fix) from error
         at += len(y)
         told(at - start, stop - start)
     return summary
