@@ -126,18 +126,23 @@ def text(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def texts(names: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
-    """Names side by side: where one is too long, the words that all begin with are left out, to tell them apart.
+    """Names side by side as figures may show them, told apart."""
+    return [text(name, longest) for name in apart(names, longest)]
+
+
+def apart(names: Sequence[str], longest: int) -> list[str]:
+    """Where one is too long, the words that all of them begin with are left out.
 
     Example:
-        >>> texts(["a rather long name, number 7", "a rather long name, number 12"])
+        >>> apart(["a rather long name, number 7", "a rather long name, number 12"], 20)
         ['…7', '…12']
-        >>> texts(["cat", "dog"])
+        >>> apart(["cat", "dog"], 20)
         ['cat', 'dog']
     """
     if len(names) < 2 or max(map(len, names)) <= longest:
-        return [text(name, longest) for name in names]
+        return list(names)
     lead = re.sub(r"[^\W_]*$", "", commonprefix(list(names)))  # noqa: RUF071 (of characters, not of folders)
-    return [text("…" * bool(lead) + name.removeprefix(lead), longest) for name in names]
+    return ["…" * bool(lead) + name.removeprefix(lead) for name in names]
 
 
 def line(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from losscope import __version__
 from losscope.figures.numbers import number
-from losscope.figures.style import untitled
+from losscope.figures.style import apart, untitled
 from losscope.notation import NOTATION
 from losscope.reporting.content import Report
 from losscope.reporting.math import formulas, mathml
@@ -125,7 +125,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, mathml=mathml, where=where)
-    environment.globals.update(worst_name=worst_name, read=_read)
+    environment.globals.update(apart=apart, worst_name=worst_name, read=_read)
     return environment
 
 
