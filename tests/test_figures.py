@@ -311,6 +311,57 @@ def test_gradients_against_closed_forms_and_differences():
     np.testing.assert_allclose(np.gradient(focal_loss.y, focal_loss.x)[60:-60], inner, atol=2e-3)
 
 
+def test_the_curves_of_a_true_output_beside_others_against_closed_forms():
+    others, gamma, epsilon = (2.5, -0.5), 2.0, 0.3
+    figure = figures.gradients(gamma, epsilon, others, reach=12.0)
+    x = np.asarray(figure.data[0].x)
+    assert (x[0], x[-1]) == (-12, 12)
+    z = np.stack([x, *(np.full_like(x, value) for value in others)], 1)
+    p, s = scipy.special.softmax(z, axis=1)[:, 0], scipy.special.log_softmax(z, axis=1)
+    np.testing.assert_allclose(trace(figures.focal((gamma,), others, 12.0), "γ = 2").y, -((1 - p) ** 2) * s[:, 0])
+    q = np.array([1 - epsilon + epsilon / 3, epsilon / 3, epsilon / 3])
+    np.testing.assert_allclose(trace(figures.smoothing((epsilon,), others, 12.0), "ε = 0.3").y, -(q * s).sum(1))
+    np.testing.assert_allclose(figure.data[0].y, p - 1, atol=1e-12)
+    np.testing.assert_allclose(trace(figure, "smoothing").y, p - q[0], atol=1e-12)
+    focal = (1 - p) ** 2 * (2 * p * s[:, 0] - (1 - p))
+    np.testing.assert_allclose(trace(figure, "focal").y, focal, atol=1e-12)
+
+
+@pytest.mark.parametrize(("y", "options"), [(2, {}), (0, {"gamma": 2.0}), (1, {"epsilon": 0.3})])
+def test_a_map_beside_others_is_the_loss_of_its_axes(y, options):
+    heat, contour = figures.softmax_map(y, 6.0, (0.5,), **options).data
+    z = np.stack([*np.meshgrid(heat.x, heat.y), np.full((len(heat.y), len(heat.x)), 0.5)], -1)
+    p, s = scipy.special.softmax(z, axis=-1), scipy.special.log_softmax(z, axis=-1)
+    q = (1 - options.get("epsilon", 0)) * np.eye(3)[y] + options.get("epsilon", 0) / 3
+    np.testing.assert_allclose(heat.z, p[..., y])
+    np.testing.assert_allclose(contour.z, (q * (1 - p) ** options.get("gamma", 0) * -s).sum(-1), atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"gamma": 2.0}, {"epsilon": 0.2}])
+def test_binary_losses_with_options_against_closed_forms(options):
+    gamma, epsilon = options.get("gamma", 0.0), options.get("epsilon", 0.0)
+    true, false = figures.loss_of_logit(**options).data
+    x = np.asarray(true.x)
+    p, right, wrong = scipy.special.expit(x), np.logaddexp(0, -x), np.logaddexp(0, x)
+    expected = (1 - epsilon / 2) * (1 - p) ** gamma * right + epsilon / 2 * wrong
+    np.testing.assert_allclose(true.y, expected, atol=1e-12)
+    np.testing.assert_allclose(false.y, expected[::-1], atol=1e-12)
+    entropy, squared = figures.squared_error_on_probability(**options).data
+    np.testing.assert_allclose(entropy.y, expected, atol=1e-12)
+    np.testing.assert_allclose(squared.y, (1 - epsilon / 2 - p) ** 2, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "held", "broken"), [(torch.float64, 705, 711), (torch.float16, 10.9, 11.2)])
+def test_every_type_of_number_has_its_own_end(dtype, held, broken):
+    third, *naive = figures.log_softmax_three_ways(dtype, 1.7 * held).data
+    x = np.asarray(third.x, dtype=float)
+    np.testing.assert_allclose(third.y, -np.logaddexp(0, x), rtol=2e-3, atol=1e-3)
+    for way in naive:
+        ends = np.isnan(np.asarray(way.y, dtype=float))
+        assert ends[x > broken].all()
+        assert not ends[x < held].any()
+
+
 def test_only_the_third_log_softmax_survives():
     third, second, first = figures.log_softmax_three_ways().data
     x = np.asarray(third.x, dtype=float)
@@ -328,6 +379,18 @@ def test_steps_of_a_sample():
     np.testing.assert_allclose(bars[2].y, expected)
     np.testing.assert_allclose(bars[3].y, -np.log(expected))
     assert bars[3].marker.color[1] == PALETTE[1]
+
+
+def test_steps_of_a_sample_with_options():
+    z = torch.tensor([1.0, -2.0, 3.0])
+    p = scipy.special.softmax(z.double().numpy())
+    focal = figures.steps_of_sample(z, 1, gamma=2.0).data[3].y
+    np.testing.assert_allclose(focal, -((1 - p) ** 2) * np.log(p))
+    every, part = figures.steps_of_sample(z, 1, epsilon=0.3).data[3:]
+    np.testing.assert_allclose(every.y, -np.log(p))
+    np.testing.assert_allclose(part.y, -np.array([0.1, 0.8, 0.1]) * np.log(p))
+    loss = torch.nn.functional.cross_entropy(z.double(), torch.tensor(1), label_smoothing=0.3)
+    assert part.y.sum() == pytest.approx(loss.item())
 
 
 def test_steps_of_a_sample_of_many_classes_show_the_truth_and_the_largest():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -54,6 +54,32 @@ def curves(
             hovertemplate=f"%{{x:.3g}}: %{{y:.3g}}<extra>{name}</extra>",
         )
     return result
+
+
+def beside(z: Tensor, others: Sequence[float]) -> Tensor:
+    """Rows of raw outputs, (P, 1 + O): the first moves along z, the others stay."""
+    return torch.cat([z.unsqueeze(1), torch.tensor(others, dtype=z.dtype).expand(len(z), -1)], 1)
+
+
+def with_options(gamma: float, epsilon: float) -> str:
+    """The options of a loss in words, where it has any.
+
+    Example:
+        >>> with_options(0.0, 0.1), with_options(0.0, 0.0)
+        (', with ε = 0.1', '')
+    """
+    options = [f"{name} = {value:g}" for name, value in (("γ", gamma), ("ε", epsilon)) if value]
+    return f", with {' and '.join(options)}" if options else ""
+
+
+def listed(values: Sequence[float]) -> str:
+    """Numbers in words.
+
+    Example:
+        >>> listed([2.5, -0.5])
+        '2.5 and −0.5'
+    """
+    return " and ".join(f"{value:.3g}".replace("-", "−") for value in values)
 
 
 def slope(of: Tensor, by: Tensor) -> Tensor:

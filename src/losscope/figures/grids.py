@@ -68,7 +68,6 @@ def target_grid(
         ygap=2,
         text=[[number(float(v)) for v in row] for row in grid],
         texttemplate="%{text}",
-        textfont={"color": GREY},
         hovertemplate="sample %{y}, output %{x}: %{z:.3g}<extra></extra>",
     )
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import plotly.graph_objects as go
 import torch
 
@@ -9,31 +11,33 @@ from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, table
 from losscope.kernels import naive
 from losscope.links import log_softmax
 
-REACH = 150.0
 
+def log_softmax_three_ways(dtype: torch.dtype = torch.float32, reach: float = 150.0) -> go.Figure:
+    """Log-softmax of (0, z) at its first output: the two naive forms beside the stable one.
 
-def log_softmax_three_ways() -> go.Figure:
-    """Log-softmax of (0, z) at its first output in float32: the two naive forms beside the stable one.
+    Args:
+        dtype: in which all three are computed.
+        reach: how far z goes to each side.
 
     Example:
         >>> figure = log_softmax_three_ways()
         >>> [trace.name.split(",")[0] for trace in figure.data]
         ['z_h − m − ln Σ e^(z − m)', 'z_h − ln Σ e^z', 'ln(softmax z)']
     """
-    z = torch.linspace(-REACH, REACH, 301)
+    z = torch.linspace(-reach, reach, 301, dtype=torch.float64).to(dtype)
     pair = torch.stack([torch.zeros_like(z), z], 1)
     forms = {
         "z_h − m − ln Σ e^(z − m), the third form": (log_softmax(pair, 1)[:, 0], BLUE, "solid", 3.0),
         "z_h − ln Σ e^z, the second": (naive.log_softmax_of_sum(pair, 1)[:, 0], VERMILLION, "dash", 5.0),
         "ln(softmax z), the first": (naive.log_softmax_of_softmax(pair, 1)[:, 0], GREEN, "dot", 8.0),
     }
-    edge = float(torch.finfo(torch.float32).max)
-    breaks = float(torch.tensor(edge, dtype=torch.float64).log())
+    name_of = str(dtype).removeprefix("torch.")
+    breaks = largest_exponent(dtype)
     rows = [[float(z[k]), *(_said(float(values[k])) for values, *_ in forms.values())] for k in range(0, 301, 25)]
     result = figure(
         "Log-softmax three ways: only one survives",
-        f"ln ŷ of the first of two outputs (0, z) in float32. Above z = {breaks:.1f} e^z is larger than every float32 "
-        f"number: the two naive forms are −∞ or NaN from there on, and their lines end. The third form holds "
+        f"ln ŷ of the first of two outputs (0, z) in {name_of}. Above z = {breaks:.1f} e^z is larger than every "
+        f"{name_of} number: the two naive forms are −∞ or NaN from there on, and their lines end. The third form holds "
         f"everywhere.",
         table(["z", *(name for name in forms)], rows),
         x="z of the second output (logit)",
@@ -42,8 +46,8 @@ def log_softmax_three_ways() -> go.Figure:
     )
     for name, (values, color, dash, width) in reversed(forms.items()):
         result.add_scatter(
-            x=z.numpy(),
-            y=torch.where(values.isfinite(), values, torch.nan).numpy(),
+            x=z.double().numpy(),
+            y=torch.where(values.isfinite(), values, torch.nan).double().numpy(),
             mode="lines",
             line=line(color, dash, width),
             name=name,
@@ -52,6 +56,16 @@ def log_softmax_three_ways() -> go.Figure:
     result.data = result.data[::-1]
     result.add_vline(breaks, line=line("#7a7f87", "longdash", 1.5))
     return result
+
+
+def largest_exponent(dtype: torch.dtype) -> float:
+    """The z from which on e^z is larger than every number of this type.
+
+    Example:
+        >>> round(largest_exponent(torch.float32), 1), round(largest_exponent(torch.float16), 1)
+        (88.7, 11.1)
+    """
+    return math.log(torch.finfo(dtype).max)
 
 
 def _said(value: float) -> float | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -13,20 +15,22 @@ from torch import Tensor
 
 from losscope.errors import InputError
 from losscope.explain import Explanation
-from losscope.figures.style import BLUE, VERMILLION
+from losscope.figures.style import BLUE, VERMILLION, untitled
 from losscope.notation import NOTATION
 
 Number = Tensor | float | int
 
 
 class View(NamedTuple):
-    """A chapter at one setting of its controls.
+    """A chapter, or a part of it, at one setting of the controls.
 
     Attributes:
+        controls: the names of those that stand beside it, because they move it.
         numbers: what it computed, by the names that the page shows.
         body: what it shows.
     """
 
+    controls: tuple[str, ...]
     numbers: dict[str, Number]
     body: mo.Html
 
@@ -53,6 +57,11 @@ def formula(latex: str) -> mo.Html:
     return mo.md(f"$$\\begin{{gathered}} {parts} \\end{{gathered}}$$")
 
 
+def several(label: str, options: Iterable[str], value: Sequence[str] = ()) -> mo.ui.multiselect:
+    """Any of several."""
+    return mo.ui.multiselect(list(options), value=list(value), label=label, full_width=True)
+
+
 def choice(
     label: str, options: Iterable[str], value: str | None = None, then: Callable[[str], None] | None = None
 ) -> mo.ui.dropdown:
@@ -67,23 +76,30 @@ def code(text: str) -> mo.Html:
     return mo.md(f"```python\n{text}\n```")
 
 
-def sliders(names: Sequence[str], values: Sequence[float], reach: float = 8.0, step: float = 0.1) -> dict[str, Any]:
+def sliders(names: Sequence[str], values: Sequence[float], reach: float) -> dict[str, Any]:
     """A slider for each raw output."""
-    return {
-        name: mo.ui.slider(-reach, reach, step, value=value, label=name, show_value=True)
-        for name, value in zip(names, values, strict=True)
-    }
+    return {name: amount(name, -reach, reach, 0.1, value) for name, value in zip(names, values, strict=True)}
 
 
 def amount(label: str, start: float, stop: float, step: float, value: float) -> mo.ui.slider:
     """A slider with its name and its value."""
-    return mo.ui.slider(start, stop, step, value=value, label=label, show_value=True)
+    return mo.ui.slider(start, stop, step, value=value, label=label, show_value=True, full_width=True)
 
 
-def panel(controls: mo.ui.dictionary) -> mo.Html:
-    """The controls of a chapter, wrapped where the page is narrow."""
-    cells = "".join(f"<div>{control.text}</div>" for control in controls.elements.values())
-    return mo.Html(f'<div class="ls-controls" role="group" aria-label="Controls">{cells}</div>')
+def parts(chapter: str, controls: mo.ui.dictionary, views: Iterable[View]) -> mo.Html:
+    """Each view of a chapter with the controls that move it: beside it, or above it where the page is narrow.
+
+    The key tells marimo's page that the figures of another chapter are others; those of the same are drawn in place.
+    """
+    shown = "".join(
+        f'<div class="ls-part">{_panel(controls, view.controls)}<div>{view.body.text}</div></div>' for view in views
+    )
+    return mo.Html(f'<div class="ls-parts" key="{chapter}" data-parts="{chapter}">{shown}</div>')
+
+
+def _panel(controls: mo.ui.dictionary, names: Sequence[str]) -> str:
+    cells = "".join(f"<div>{controls.elements[name].text}</div>" for name in names)
+    return f'<div class="ls-controls" role="group" aria-label="Controls">{cells}</div>'
 
 
 def said(value: Number) -> str:
@@ -124,22 +140,36 @@ def _row(row: Sequence[object]) -> str:
 def picture(figure: go.Figure) -> mo.Html:
     """A figure below its title, what it says in words, and its numbers as a table."""
     meta, title = figure.layout.meta, figure.layout.title.text
-    figure.update_layout(title_text=None, margin_t=max(40, figure.layout.margin.t - 36))  # the page breaks long titles
-    plot = mo.ui.plotly(figure, config={"displayModeBar": False})
     numbers = table(title, meta["table"]["columns"], meta["table"]["rows"])
+    height, plot = figure.layout.height, _plot(untitled(figure))
     return mo.Html(
-        f'<figure class="ls-figure"><div class="ls-heading">{escape(title)}</div>'
-        f'<div role="img" aria-label="{escape(title)}" style="height: {figure.layout.height}px">{plot.text}</div>'
+        f'<figure class="ls-figure"><h2 class="ls-heading">{escape(title)}</h2>'
+        f'<div role="img" aria-label="{escape(title)}" style="height: {height}px">{plot}</div>'
         f"<figcaption>{escape(meta['description'])}</figcaption>"
         f"<details><summary>The figure's numbers</summary>{numbers.text}</details></figure>"
     )
 
 
+def _plot(figure: go.Figure) -> str:
+    """marimo's element for a figure that nothing is read from: ``mo.ui.plotly`` would draw it anew for every change."""
+    config = escape(json.dumps({"displayModeBar": False}))
+    return f'<marimo-plotly data-figure="{escape(figure.to_json())}" data-config="{config}"></marimo-plotly>'
+
+
 def mark(figure: go.Figure, x: Number, y: Number, name: str, color: str = VERMILLION) -> go.Figure:
-    """The figure with a point where the controls are."""
-    xs, ys = (torch.as_tensor(value).detach().double().flatten().tolist() for value in (x, y))
+    """The figure with points where the controls are; its y axis goes as high as they do."""
+    xs, ys = (torch.as_tensor(value).detach().double().flatten() for value in (x, y))
+    if figure.layout.yaxis.range is not None:
+        low, high = figure.layout.yaxis.range
+        top = float(ys.max())
+        figure.update_yaxes(range=[low, high if top <= high else 1.05 * top])
     marker = {"size": 12, "color": color, "line": {"width": 2, "color": "white"}}
-    return figure.add_scatter(x=xs, y=ys, mode="markers", marker=marker, name=name, cliponaxis=False)
+    return figure.add_scatter(x=xs.tolist(), y=ys.tolist(), mode="markers", marker=marker, name=name, cliponaxis=False)
+
+
+def reach(z: Tensor, at_least: float) -> float:
+    """How far an axis of raw outputs goes, so that these are on it."""
+    return max(at_least, math.ceil(float(z.abs().max())))
 
 
 def bars(figure: go.Figure, names: Sequence[str], groups: Mapping[str, Tensor]) -> go.Figure:

@@ -1,4 +1,4 @@
-"""The notebook: one chapter at a time, its controls, and what follows from them.
+"""The notebook: one chapter at a time, the controls that move it, and what follows from them.
 
 The mathematics stands in ``chapters``, one module for each.
 """
@@ -16,8 +16,9 @@ def _():
 
     from losscope.learn import contents, page
     from losscope.learn.chapters import CHAPTERS
+    from losscope.learn.controls import controls as every_control
 
-    return CHAPTERS, contents, mo, page
+    return CHAPTERS, contents, every_control, mo, page
 
 
 @app.cell
@@ -51,26 +52,20 @@ def _(contents, name, ways):
 
 
 @app.cell
-def _(CHAPTERS, name):
-    controls = CHAPTERS[name].controls()
+def _(every_control):
+    controls = every_control()
     return (controls,)
 
 
 @app.cell
-def _(controls, page):
-    page.panel(controls)
-    return
-
-
-@app.cell
 def _(CHAPTERS, controls, name):
-    view = CHAPTERS[name].view(controls.value)
-    return (view,)
+    views = CHAPTERS[name].views(controls.value)
+    return (views,)
 
 
 @app.cell
-def _(view):
-    view.body
+def _(controls, name, page, views):
+    page.parts(name, controls, views)
     return
 
 

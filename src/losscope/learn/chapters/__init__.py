@@ -1,10 +1,8 @@
-"""The chapters: each a module with its title, its controls and the view that follows from their values."""
+"""The chapters: each a module with its title, and the views that follow from the values of the controls."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
-
-import marimo as mo
 
 from losscope.learn.chapters import (
     batches,
@@ -27,11 +25,8 @@ class Chapter(Protocol):
 
     TITLE: str
 
-    def controls(self) -> mo.ui.dictionary:
-        """Its sliders and switches."""
-
-    def view(self, v: dict[str, Any]) -> View:
-        """What follows from their values."""
+    def views(self, v: dict[str, Any]) -> tuple[View, ...]:
+        """What follows from the values of all controls, in one part or more, each with the controls that move it."""
 
 
 CHAPTERS: dict[str, Chapter] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import marimo as mo
 import torch
 
 import losscope as ls
@@ -66,20 +65,13 @@ CHOICES = {
 }
 
 
-def controls() -> mo.ui.dictionary:
-    """What a target is, and what else is known."""
-    return mo.ui.dictionary(
-        {"target": page.choice("a target is", CHOICES), **{name: mo.ui.switch(label=name) for name in EXTRAS}}
-    )
-
-
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The row that fits, as code, and what the code gives."""
     choice = CHOICES[v["target"]]
     text = snippet(v)
     result = run(text)
     numbers: dict[str, page.Number] = {"loss(z, …)": result["value"], "d": result["decision"]}
-    left_out = [name for name in EXTRAS if v[name] and name not in _chosen(v)]
+    left_out = [name for name in choice.options if v[name] and name not in _chosen(v)]
     body = page.stack(
         page.words(
             "Ask what one target looks like, then what the network's raw outputs shall mean. The network itself gives "
@@ -87,7 +79,7 @@ def view(v: dict[str, Any]) -> page.View:
         ),
         page.code(text),
         page.readout(numbers),
-        *([page.note("info", f"Not for {choice.loss} here: {', '.join(left_out)}", [])] if left_out else []),
+        *([page.note("info", f"Not beside {EXTRAS[RARE]}: {EXTRAS[name]}", []) for name in left_out]),
         page.table(
             "The decision table",
             ["a target is", "loss", "its form", "outputs mean"],
@@ -98,7 +90,7 @@ def view(v: dict[str, Any]) -> page.View:
             "are impossible for a sample: a logit of −inf. Means over micro-batches or ranks: `normalizer=`."
         ),
     )
-    return page.View(numbers, body)
+    return (page.View(("target", *choice.options), numbers, body),)
 
 
 def _chosen(v: dict[str, Any]) -> list[str]:
@@ -112,8 +104,9 @@ def snippet(v: dict[str, Any]) -> str:
     choice = CHOICES[v["target"]]
     options = ", ".join(EXTRAS[name] for name in _chosen(v))
     target = choice.example[3]
+    void = f"{target}[-1] = -100  # must not count\n" if VOID in _chosen(v) else ""
     return (
-        f"import torch\nimport losscope as ls\n\ntorch.manual_seed(0)\n{choice.example}\n\n"
+        f"import torch\nimport losscope as ls\n\ntorch.manual_seed(0)\n{choice.example}\n{void}\n"
         f"loss = ls.{choice.loss}({options})\nvalue = loss(z, {target})\ndecision = loss.decode(z)"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import marimo as mo
 import torch
 
 from losscope.figures import log_against_linear, steps_of_sample
@@ -17,13 +16,7 @@ TITLE = "Negative log-likelihood: a pick"
 Z = ("z₀", "z₁", "z₂")
 
 
-def controls() -> mo.ui.dictionary:
-    """Three raw outputs and the truth."""
-    truth = mo.ui.slider(0, 2, 1, value=0, label="true class y", show_value=True)
-    return mo.ui.dictionary({**page.sliders(Z, (1.0, 2.5, -0.5), reach=5), "y": truth})
-
-
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The pick as the loss makes it, and as a sum over the one-hot target."""
     z = torch.tensor([v[name] for name in Z], dtype=torch.float64)
     y = torch.tensor(v["y"])
@@ -48,4 +41,4 @@ def view(v: dict[str, Any]) -> page.View:
         page.picture(page.mark(log_against_linear(), (-loss).exp(), loss, "here")),
         page.code("s = ls.log_softmax(z, dim=1)\nls.nll_loss(s, y)  # log-probabilities in, never raw outputs"),
     )
-    return page.View(numbers, body)
+    return (page.View((*Z, "y"), numbers, body),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import marimo as mo
 import torch
 
 from losscope import losses
@@ -17,12 +16,7 @@ Z = ("z₀", "z₁", "z₂")
 LOSSES = (losses.CrossEntropyLoss(), losses.BCEWithLogitsLoss(), losses.MSELoss(), losses.MSLELoss())
 
 
-def controls() -> mo.ui.dictionary:
-    """Three raw outputs."""
-    return mo.ui.dictionary(page.sliders(Z, (1.0, 2.5, -0.5), reach=5))
-
-
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The same numbers under four losses."""
     z = torch.tensor([v[name] for name in Z], dtype=torch.float64)
     softmax, sigmoid, value, exponential = (loss.activation(z) for loss in LOSSES)
@@ -53,7 +47,7 @@ def view(v: dict[str, Any]) -> page.View:
         ),
         page.code("loss = ls.CrossEntropyLoss()\nloss.activation(z)  # ŷ\nloss.decode(z)  # d"),
     )
-    return page.View(numbers, body)
+    return (page.View(Z, numbers, body),)
 
 
 def _figure(softmax: torch.Tensor, sigmoid: torch.Tensor) -> Any:

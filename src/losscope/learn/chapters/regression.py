@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import marimo as mo
 import torch
 from torch import Tensor
 
 from losscope.figures.curves import curves
+from losscope.figures.numbers import number
 from losscope.learn import page
 from losscope.losses import mean_squared_log_error, mse_loss
 
 TITLE = "Regression, and values of high dynamic range"
 
 
-def controls() -> mo.ui.dictionary:
-    """Two true values, and how far off both estimates are."""
-    return mo.ui.dictionary(
-        {
-            "log₁₀ y₀": page.amount("log₁₀ y₀", -1, 4, 0.5, 0),
-            "log₁₀ y₁": page.amount("log₁₀ y₁", -1, 4, 0.5, 3),
-            "ratio": page.amount("estimate ÷ truth", 0.2, 3.0, 0.05, 1.5),
-        }
-    )
-
-
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The same relative error on both values, under both losses."""
     y = 10 ** torch.tensor([v["log₁₀ y₀"], v["log₁₀ y₁"]], dtype=torch.float64)
     estimate = y * v["ratio"]
@@ -48,28 +37,37 @@ def view(v: dict[str, Any]) -> page.View:
             "whatever the size of the value."
         ),
         page.readout(numbers),
-        page.picture(_figure(v["ratio"])),
+        page.picture(_figure(y, v["ratio"])),
         page.code("ls.mse_loss(z, y)  # z is the value\nls.mean_squared_log_error(z, y)  # z is the value's logarithm"),
     )
-    return page.View(numbers, body)
+    return (page.View(("log₁₀ y₀", "log₁₀ y₁", "ratio"), numbers, body),)
 
 
-def _figure(ratio: float) -> Any:
+def _figure(y: Tensor, ratio: float) -> Any:
     r = torch.linspace(0.2, 3, 241, dtype=torch.float64)
-    one = torch.ones_like(r)
-    log_error = _relative(r)
+    small, large = (f"y{name} = {number(float(value))}" for name, value in zip("₀₁", y, strict=True))
     result = curves(
         "The error over the ratio of estimate and truth",
-        "For a truth of 1. The squared logarithm treats twice and half alike; the squared error finds half cheaper, "
-        "and it would grow with the square of the truth, while the curve of the logarithm stays the same.",
+        f"At {small} and {large}, on a logarithmic scale. Of the squared error each truth has its own curve, which is "
+        "higher by the square of the truth; of the squared logarithm both have the same.",
         r,
-        {"squared log error (ln r)²": log_error, "squared error (r − 1)²": mse_loss(r, one, reduction="none")},
+        {
+            "squared log error, of both": _relative(r),
+            f"squared error, {small}": _absolute(r, y[0]),
+            f"squared error, {large}": _absolute(r, y[1]),
+        },
         x="estimate ÷ truth",
         y="ℓ (nats²; squared units)",
+        yaxis={"type": "log", "exponentformat": "power"},
     )
-    here = torch.tensor([ratio], dtype=r.dtype)
-    return page.mark(result, here, _relative(here), "here")
+    here = torch.tensor([ratio] * 3, dtype=r.dtype)
+    errors = torch.cat([_relative(here[:1]), _absolute(here[:1], y[0]), _absolute(here[:1], y[1])])
+    return page.mark(result, here, errors, "here")
 
 
 def _relative(r: Tensor) -> Tensor:
     return mean_squared_log_error(r.log(), torch.ones_like(r), reduction="none")
+
+
+def _absolute(r: Tensor, y: Tensor) -> Tensor:
+    return mse_loss(r * y, y.expand_as(r), reduction="none")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import marimo as mo
 import torch
 
 from losscope.figures import log_softmax_three_ways
+from losscope.figures.stability import largest_exponent
 from losscope.kernels import naive
 from losscope.learn import page
 from losscope.links import log_sigmoid, log_softmax, logsumexp
@@ -16,13 +17,11 @@ TITLE = "Log-softmax three ways, and where they break"
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def controls() -> mo.ui.dictionary:
-    """The second output of (0, z), and its precision."""
-    return mo.ui.dictionary({"z": page.amount("z", -150, 150, 1, 95), "precision": page.choice("precision", DTYPES)})
+REACH = 800  # beyond ln of the largest float64
 
 
-def view(v: dict[str, Any]) -> page.View:
-    """Each form in the chosen precision."""
+def views(v: dict[str, Any]) -> tuple[page.View]:
+    """Each form of the log-softmax of (0, z) in the chosen precision."""
     dtype = DTYPES[v["precision"]]
     z = torch.tensor([0.0, v["z"]], dtype=dtype)
     numbers: dict[str, page.Number] = {
@@ -34,16 +33,16 @@ def view(v: dict[str, Any]) -> page.View:
         "ln σ(−z), as on paper": naive.sigmoid(-z[1]).log(),
         "ls.log_sigmoid(−z)": log_sigmoid(-z[1]),
     }
-    largest = torch.finfo(dtype).max
-    single = torch.tensor([0.0, v["z"]])
-    figure = page.mark(log_softmax_three_ways(), single[1], log_softmax(single)[0], "here")
+    breaks = largest_exponent(dtype)
+    ways = log_softmax_three_ways(dtype, page.reach(z, math.ceil(1.7 * breaks)))
+    figure = page.mark(ways, z[1], log_softmax(z)[0], "here")
     body = page.stack(
         page.words(
             r"The loss needs $s_h = \ln \hat{y}_h$. On paper three forms are equal:"
             "\n\n1. $\\ln \\dfrac{e^{z_h}}{\\sum_k e^{z_k}}$\n2. $z_h - \\ln \\sum_k e^{z_k}$\n"
             "3. $(z_h - m) - \\ln \\sum_k e^{z_k - m}$, with $m = \\max_k z_k$\n\n"
-            f"In {v['precision']} the largest number is {largest:.4g}, which $e^z$ passes at "
-            f"$z = {torch.tensor(largest, dtype=torch.float64).log():.1f}$. "
+            f"In {v['precision']} the largest number is {torch.finfo(dtype).max:.4g}, which $e^z$ passes at "
+            f"$z = {breaks:.1f}$. "
             "From there on it is infinite, and ∞/∞ is no number (nan). The third form never sees it: its largest "
             "exponential is $e^0 = 1$."
         ),
@@ -55,4 +54,4 @@ def view(v: dict[str, Any]) -> page.View:
         ),
         page.code("ls.log_softmax(z, dim=1)\nls.logsumexp(z, dim=1)\nls.log_sigmoid(z)"),
     )
-    return page.View(numbers, body)
+    return (page.View(("z", "precision"), numbers, body),)

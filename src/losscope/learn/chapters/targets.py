@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import marimo as mo
 import torch
 from torch import Tensor
 
@@ -25,30 +24,18 @@ FORMS = {
 }
 
 
-def controls() -> mo.ui.dictionary:
-    """The form, the class of the first sample, ε, and the labels of the first sample."""
-    return mo.ui.dictionary(
-        {
-            "form": page.choice("form", FORMS),
-            "y₀": mo.ui.slider(0, 3, 1, value=0, label="y₀", show_value=True),
-            "ε": page.amount("ε (soft)", 0.0, 1.0, 0.05, 0.2),
-            "labels": mo.ui.multiselect(list(CLASSES), value=["cat", "dog"], label="labels of sample 0"),
-        }
-    )
+MOVED_BY = {"index y": ("y₀",), "one-hot t": ("y₀",), "soft q": ("y₀", "ε of q"), "multi-hot m": ("labels",)}
 
 
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The target in the chosen form, and the loss that takes it."""
     z = torch.tensor(LOGITS, dtype=torch.float64)
     y = torch.tensor([v["y₀"], *OTHERS])
     target = _targets(y, v)[v["form"]]
     multi = v["form"] == "multi-hot m"
     loss = (binary_cross_entropy_with_logits if multi else cross_entropy)(z, target)
-    numbers: dict[str, page.Number] = {
-        "target of sample 0": target[0],
-        "Σ_h of each row": target.sum(1) if target.ndim == 2 else torch.ones(len(y)),
-        "L_mean (nats)": loss,
-    }
+    sums = {"Σ_h of each row": target.sum(1)} if target.ndim == 2 else {}
+    numbers: dict[str, page.Number] = {"target of sample 0": target[0], **sums, "L_mean (nats)": loss}
     kind = recognise(target, z).value
     body = page.stack(
         page.words(
@@ -66,7 +53,7 @@ def view(v: dict[str, Any]) -> page.View:
             "is told which of them it gets, and never guesses."
         ),
     )
-    return page.View(numbers, body)
+    return (page.View(("form", *MOVED_BY[v["form"]]), numbers, body),)
 
 
 def _targets(y: Tensor, v: dict[str, Any]) -> dict[str, Tensor]:
@@ -75,6 +62,6 @@ def _targets(y: Tensor, v: dict[str, Any]) -> dict[str, Tensor]:
     return {
         "index y": y,
         "one-hot t": t,
-        "soft q": smooth(t, v["ε"]),
+        "soft q": smooth(t, v["ε of q"]),
         "multi-hot m": multi_hot(labels, len(CLASSES), dtype=torch.float64),
     }

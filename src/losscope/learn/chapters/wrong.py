@@ -12,24 +12,13 @@ from losscope.figures.style import figure
 from losscope.figures.style import table as numbers_of
 from losscope.learn import page
 from losscope.learn.mistakes import MISTAKES, Case
-from losscope.linting import RULES, LintResult
+from losscope.linting import LintResult
 
 TITLE = "What goes wrong"
 FIRST, MOST_BARS = "softmax-before-cross-entropy", 12
 
 
-def controls() -> mo.ui.dictionary:
-    """The rule, and the switch."""
-    rules = [FIRST, *(rule for rule in RULES if rule in MISTAKES and rule != FIRST)]
-    return mo.ui.dictionary(
-        {
-            "rule": page.choice("rule", rules),
-            "wrong": mo.ui.switch(value=True, label="plant the mistake"),
-        }
-    )
-
-
-def view(v: dict[str, Any]) -> page.View:
+def views(v: dict[str, Any]) -> tuple[page.View]:
     """The loss, its gradient and the findings, with the mistake or without."""
     right, wrong = MISTAKES[v["rule"]]()
     case = wrong if v["wrong"] else right
@@ -40,18 +29,18 @@ def view(v: dict[str, Any]) -> page.View:
         numbers = {"L_mean": measured.loss, "mean ‖∂L/∂z_i‖": per_sample.mean()}
     shown = [page.readout(numbers)] if numbers else []
     shown += [page.refused(measured.error)] if measured.error else []
-    shown += [page.picture(_gradients(right, wrong, v["wrong"]))]
     body = page.stack(
         page.words(
             "Most mistakes around a loss raise nothing: the numbers go down, slowly, to the wrong place. "
             "`losscope lint` and `ls.watch` know these. Choose one, and flip the switch."
         ),
         page.code(case.code),
-        *shown,
+        page.stack(*shown),
+        page.picture(_gradients(right, wrong, v["wrong"])),
         _findings(case.lint(), v["rule"]),
         page.code("ls.lint(z, y, loss=loss)  # once\nloss = ls.watch(loss)  # while training"),
     )
-    return page.View(numbers, body)
+    return (page.View(("rule", "wrong"), numbers, body),)
 
 
 def _findings(found: LintResult, asked: str) -> mo.Html:

@@ -38,6 +38,7 @@ class Case:
         y: the targets as the loss is given them.
         given: from z to what the loss is given.
         known: what else the linter is told.
+        micro_batches: how many samples each has, where the loss is the mean of their means.
     """
 
     code: str
@@ -46,16 +47,24 @@ class Case:
     y: Tensor
     given: Callable[[Tensor], Tensor] = identity
     known: Mapping[str, object] = field(default_factory=dict)
+    micro_batches: tuple[int, ...] = ()
 
     def measure(self) -> Measured:
         """Call the loss, and take its gradient where one reaches z."""
         z = self.z.clone().requires_grad_()
         try:
-            value = self.loss(self.given(z), self.y)
+            value = self._value(z)
         except InputError as error:
             return Measured(None, None, error)
         reached = torch.autograd.grad(value, z)[0] if value.requires_grad else torch.zeros_like(z)
         return Measured(value.detach(), reached, None)
+
+    def _value(self, z: Tensor) -> Tensor:
+        if not self.micro_batches:
+            value: Tensor = self.loss(self.given(z), self.y)
+            return value
+        outputs, targets = (torch.split(part, list(self.micro_batches)) for part in (self.given(z), self.y))
+        return torch.stack([self.loss(*one) for one in zip(outputs, targets, strict=True)]).mean()
 
     def lint(self) -> LintResult:
         """What the linter says."""

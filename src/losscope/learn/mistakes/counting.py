@@ -51,9 +51,10 @@ def _padding() -> Mistake:
 
 @mistake("unequal-valid-counts")
 def _accumulated_means() -> Mistake:
-    z, y = classes()
-    equal, unequal = History((256.0, 256.0)), History((16.0, 256.0))
-    return Mistake(
-        Case("loss(z, y).backward()  # 256 targets in each micro-batch", CE, z, y, known={"history": equal}),
-        Case("loss(z, y).backward()  # 16 targets, then 256", CE, z, y, known={"history": unequal}),
-    )
+    z, y = classes(272)
+
+    def accumulated(text: str, *counts: int) -> Case:
+        return Case(text, CE, z, y, known={"history": History(tuple(map(float, counts)))}, micro_batches=counts)
+
+    right = accumulated("loss(z, y).backward()  # 136 targets in each micro-batch", 136, 136)
+    return Mistake(right, accumulated("loss(z, y).backward()  # 16 targets, then 256", 16, 256))
