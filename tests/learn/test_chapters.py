@@ -2,7 +2,6 @@
 
 import importlib
 import itertools
-from html import escape
 
 import pytest
 import torch
@@ -78,23 +77,22 @@ def same(value, expected, what=None):
     torch.testing.assert_close(value, expected, equal_nan=True, rtol=1e-5, atol=1e-6, msg=said)
 
 
-def _heading(figure):
-    return f">{escape(figure.layout.title.text)}</h2>"
-
-
 @pytest.fixture
 def seen(monkeypatch):
     """The views of a chapter, each with its figures in their order."""
 
     def of(chapter, **changed):
-        figures = []
-        picture = learn_page.picture
+        figures = {}
+
+        def noted(figure):
+            place = f"<figure>{len(figures)}</figure>"
+            figures[place] = figure
+            return mo.Html(place)
+
         with monkeypatch.context() as patch:
-            patch.setattr(learn_page, "picture", lambda figure: figures.append(figure) or picture(figure))
+            patch.setattr(learn_page, "picture", noted)
             shown = views(chapter, **changed)
-        return [
-            (view, [f for f in figures if f">{escape(f.layout.title.text)}</h2>" in view.body.text]) for view in shown
-        ]
+        return [(view, [figures[place] for place in figures if place in view.body.text]) for view in shown]
 
     return of
 

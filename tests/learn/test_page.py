@@ -206,5 +206,10 @@ def test_nothing_is_cut_off_and_axe_finds_nothing(reader, chapter, width):
     assert page.evaluate("document.getElementById('App').scrollWidth") <= width
     wide = "[...document.querySelectorAll('.ls-figure, .ls-numbers, .ls-controls, .ls-title, .ls-note, select')]"
     assert max(page.evaluate(f"{wide}.map((part) => part.getBoundingClientRect().right)")) <= width
+    whole = "[...document.querySelectorAll('.ls-part .ls-scroll:not(details *), .ls-part pre, .katex-display')]"
+    assert page.evaluate(f"{whole}.every((part) => part.scrollWidth <= part.clientWidth)")
     if width == 390:  # the same parts at both widths
-        assert axe(page) == []
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_selector(f"body.{scheme}")
+            assert axe(page) == [], scheme

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -133,8 +134,13 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 
 
 def _row(row: Sequence[object]) -> str:
-    first, *others = (escape(said(cell) if isinstance(cell, Tensor | float) else str(cell)) for cell in row)
+    first, *others = (_cell(said(cell) if isinstance(cell, Tensor | float) else str(cell)) for cell in row)
     return f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
+
+
+def _cell(text: str) -> str:
+    """A name like CrossEntropyLoss may go on in the next line after each of its words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "<wbr>", escape(text))
 
 
 def picture(figure: go.Figure) -> mo.Html:

@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """The notebook: one chapter at a time, the controls that move it, and what follows from them.
 
 The mathematics stands in ``chapters``, one module for each.

@@ -83,7 +83,7 @@ def views(v: dict[str, Any]) -> tuple[page.View]:
         page.table(
             "The decision table",
             ["a target is", "loss", "its form", "outputs mean"],
-            [[name, f"ls.{row.loss}", row.target, row.meaning] for name, row in CHOICES.items()],
+            [[name, row.loss, row.target, row.meaning] for name, row in CHOICES.items()],
         ),
         page.words(
             "A vocabulary so large that the logits do not fit: `ls.linear_cross_entropy(x, weight, y)`. Outputs that "
