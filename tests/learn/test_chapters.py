@@ -3,6 +3,7 @@
 import importlib
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,13 +155,15 @@ def test_no_number_is_left_out_of_the_formulas(chapter):
         assert numbers(chapter, **at).keys() == formulas.CHAPTERS[chapter](values(**at)).keys()
 
 
-def test_two_of_three_log_softmaxes_break():
+def test_two_of_three_log_softmaxes_break_and_their_lines_end_there(drawn):
     for precision, breaks in (("float16", 12), ("float32", 89), ("bfloat16", 89), ("float64", 710)):
         held, broken = (numbers("stability", z=z, precision=precision) for z in (breaks - 2, breaks))
         for way in ("1. ln(softmax z)", "2. z − ln Σ e^z"):
             assert held[way].isfinite().all()
             assert not broken[way].isfinite().any()
         assert broken["3. ls.log_softmax(z)"].isfinite().all()
+        x, y = points(drawn("stability", precision=precision)[0], "ln(softmax z)")
+        assert breaks - 2 < x[y.isnan()].min() < 1.02 * breaks
 
 
 def test_options_that_exclude_one_another_are_refused_in_words():
@@ -184,7 +187,12 @@ def test_every_code_that_the_decision_table_ends_in_is_the_loss_it_says():
 
 def points(figure, name):
     trace = next(trace for trace in figure.data if trace.name is not None and trace.name.startswith(name))
-    return torch.tensor([trace.x, trace.y], dtype=torch.float64)
+    return torch.from_numpy(np.array([trace.x, trace.y], dtype=float))
+
+
+def between(curve, x):
+    """The height of a curve between its points."""
+    return np.interp(float(x), *curve.numpy())
 
 
 def titled(figures, title):
@@ -195,11 +203,21 @@ def titled(figures, title):
 def test_the_points_of_the_cross_entropy_are_its_numbers(at, drawn):
     v, figures = values(**at), drawn("cross-entropy", **at)
     z, y, (gamma, epsilon) = formulas.outputs(v) / v["T"], torch.tensor(v["y"]), formulas.options(v)
-    for title, options in ((FOCAL, (gamma, 0.0)), (SMOOTHING, (0.0, epsilon))):
-        same(points(titled(figures, title), "you, at").squeeze(1), [z[y], formulas.categorical(z, y, *options)])
+    curves = {(FOCAL, f"γ = {gamma:g}"): (gamma, 0.0), (SMOOTHING, f"ε = {epsilon:g}"): (0.0, epsilon)}
+    for (title, curve), options in curves.items():
+        here = [z[y], formulas.categorical(z, y, *options)]
+        same(points(titled(figures, title), "you, at").squeeze(1), here)
+        assert between(points(titled(figures, title), curve), z[y]) == pytest.approx(float(here[1]), abs=1e-3)
     gradient = formulas.slope(lambda z: formulas.categorical(z, y, gamma, epsilon), z)[y]
-    same(points(titled(figures, "The gradient"), "your loss").squeeze(1), [z[y], gradient])
-    same(points(titled(figures, "Two outputs as a map"), "z₀/T"), z[:2].unsqueeze(1))
+    slopes = titled(figures, "The gradient")
+    same(points(slopes, "your loss").squeeze(1), [z[y], gradient])
+    curve = f"focal, γ = {gamma:g}" if gamma else f"smoothing, ε = {epsilon:g}"
+    assert between(points(slopes, curve), z[y]) == pytest.approx(float(gradient), abs=1e-3)
+    surface = titled(figures, "Two outputs as a map")
+    same(points(surface, "z₀/T"), z[:2].unsqueeze(1))
+    contour = next(trace for trace in surface.data if trace.type == "contour")
+    corner = torch.tensor([contour.x[-1], contour.y[0], z[2]], dtype=torch.float64)
+    same(contour.z[0][-1], formulas.categorical(corner, y, gamma, epsilon))
 
 
 def test_every_point_lies_on_a_curve_and_within_its_axes(drawn):

@@ -115,7 +115,7 @@ def softmax_map(
         colorbar={"title": {"text": f"ŷ_{y}"}, "thickness": 12, "outlinewidth": 0},
         hovertemplate="z_0 %{x:.2f}<br>z_1 %{y:.2f}<br>ŷ %{z:.3f}<extra></extra>",
     )
-    step = reach / 5
+    step = max(1, round(reach / 5))
     result.add_contour(
         x=axis.numpy(),
         y=axis.numpy(),

@@ -24,7 +24,7 @@ def _outputs_and_options() -> dict[str, Any]:
         "m": page.several("true labels", multi_label.LABELS, ["label 0", "label 1"]),
         "T": page.amount("temperature T", 0.2, 5.0, 0.1, 1.0),
         "γ": page.amount("γ (focal)", 0.0, 5.0, 0.5, 0.0),
-        "ε": page.amount("ε (label smoothing)", 0.0, 0.5, 0.05, 0.0),
+        "ε": page.amount("ε (smoothing)", 0.0, 0.5, 0.05, 0.0),
     }
 
 

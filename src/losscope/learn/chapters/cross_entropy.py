@@ -101,8 +101,8 @@ def _gradient_figure(gradient: Tensor) -> Any:
 
 
 def _apart(z: Tensor, y: int) -> tuple[Tensor, list[float], float]:
-    """The true output, the others, and how far an axis goes for the former."""
-    return z[y], [*z[:y].tolist(), *z[y + 1 :].tolist()], page.reach(z[y], 8)
+    """The true output, the others, and how far an axis goes for all of them: ŷ turns where the truth passes them."""
+    return z[y], [*z[:y].tolist(), *z[y + 1 :].tolist()], page.reach(z, 8)
 
 
 def _focal(z: Tensor, y: int, gamma: float) -> Any:
