@@ -135,7 +135,9 @@ def test_every_control_stands_in_some_chapter():
 @pytest.mark.parametrize(("chapter", "at"), [(chapter, at) for chapter in CHAPTERS for at in places(chapter)])
 def test_numbers_and_figures_follow_every_control(chapter, at, seen):
     for part, (view, figures) in enumerate(seen(chapter, **at)):
-        for control, value in ((name, value) for name in view.controls for value in moved(name, values(**at))):
+        for control, value in (
+            (name, value) for name in view.controls for value in moved(name, values(**at))[: 1 if at else 2]
+        ):
             now = {**at, control: value}
             after, redrawn = seen(chapter, **now)[part]
             right = formulas.CHAPTERS[chapter](values(**now))
