@@ -195,8 +195,14 @@ def same_shape(where: str, z: Tensor, target: object) -> None:
     same_device(where, "target", target, z)
 
 
-def label_target(where: str, z: Tensor, target: object, ignore_index: float | None = None) -> None:
+def label_target(where: str, z: Tensor, target: Tensor, ignore_index: float | None = None) -> None:
     """``target`` holds a probability for every label of ``z``."""
+    label_dtype(where, z, target)
+    unit_interval(where, "targets", target, ignore_index)
+
+
+def label_dtype(where: str, z: Tensor, target: object) -> None:
+    """``target`` is floating and has the shape of ``z``."""
     same_shape(where, z, target)
     assert isinstance(target, Tensor)
     if not target.is_floating_point():
@@ -207,7 +213,6 @@ def label_target(where: str, z: Tensor, target: object, ignore_index: float | No
             f"{kind}: {describe(target)}",
             "convert it with .to(input.dtype)",
         )
-    unit_interval(where, "targets", target, ignore_index)
 
 
 def unit_interval(where: str, name: str, x: Tensor, ignored: float | None = None) -> None:

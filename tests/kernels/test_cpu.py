@@ -367,3 +367,58 @@ def test_binary_masks_cost_nothing(options):
     )
     torch.testing.assert_close(loss, alone[0])
     torch.testing.assert_close(gradient, F.pad(alone[1], (2, 0)))
+
+
+@pytest.mark.parametrize(("samples", "classes"), [(70_001, 97), (450_003, 15), (17, 127), (1, 3), (129, 16)])
+def test_few_classes_in_any_number(samples, classes):
+    """Blocks and tiles that are not full, and gradients large enough to go past the caches."""
+    z, y = torch.randn(samples, classes), torch.randint(0, classes, (samples,))
+    y[samples // 2] = -100
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y, reduction="sum")
+    true_loss, true_gradient = loss_and_gradient(F.cross_entropy, z.double(), y, reduction="sum")
+    torch.testing.assert_close(loss.double(), true_loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient.double(), true_gradient, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("classes", [5, 100])
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 3.7])
+def test_focal_loss_of_sure_and_of_unsure_samples(classes, gamma):
+    scale = torch.logspace(-2, 1.5, 300)[:, None]
+    z, y = torch.randn(300, classes) * scale, torch.randint(0, classes, (300,))
+    loss, gradient = loss_and_gradient(ls.cross_entropy, z, y, focal_gamma=gamma, reduction="sum")
+    true_loss, true_gradient = exact(z, y, focal_gamma=gamma, reduction="sum")
+    assert distance(loss, true_loss) < 1e-6
+    assert distance(gradient, true_gradient) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("wrong", [-0.25, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_labels_out_of_range_are_seen_on_the_way(dtype, wrong, wanted):
+    z, t = torch.randn(300, 70, dtype=dtype).requires_grad_(wanted), torch.rand(300, 70).to(dtype)
+    t[211, 69] = wrong
+    with pytest.raises(ls.InputError, match=r"\[211, 69\]|\(211, 69\)"):
+        ls.binary_cross_entropy_with_logits(z, t)
+    assert z.grad is None
+
+
+@pytest.mark.parametrize(("scale", "flip"), [(0.0, False), (15.0, False), (15.0, True), (80.0, False)])
+def test_sums_of_labels_that_are_open_or_nearly_sure(scale, flip):
+    """Half a million factors of 2 in the product of (1 + e^−|z|), and of nearly 1."""
+    t = torch.randint(0, 2, (500, 1000)).float()
+    z = (t * 2 - 1) * scale * (-1 if flip else 1)
+    loss, gradient = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)
+    sign = 1 - 2 * t.double()  # torch's own formula loses what is below the last place of z
+    true_loss, true_gradient = loss_and_gradient(lambda z: F.softplus(sign * z, threshold=100).mean(), z.double())
+    assert distance(loss, true_loss) < 4 * torch.finfo(torch.float32).eps
+    assert distance(gradient, true_gradient) < 4 * torch.finfo(torch.float32).eps
+
+
+def test_infinite_logits_of_labels_count_as_sure():
+    inf = float("inf")
+    for shape in ((2, 2), (200, 200)):  # torch's own operator serves the first, and this must be seen
+        z, t = torch.full(shape, inf), torch.ones(shape)
+        z[0, 0], t[0, 0] = -inf, 0.0
+        loss, gradient = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)
+        assert loss == 0
+        assert not gradient.any()

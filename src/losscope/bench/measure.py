@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
+from math import ceil
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
@@ -13,7 +15,10 @@ import torch
 from losscope.bench.cases import Case, Contender
 from losscope.bench.machine import allocator
 from losscope.bench.memory import peak_of
-from losscope.bench.timing import in_turn
+from losscope.bench.timing import in_turn, milliseconds
+
+TURN = 5.0
+"""Milliseconds of a turn at least: a call of microseconds after another library's would measure how cold it is."""
 
 
 class Measured(NamedTuple):
@@ -39,7 +44,7 @@ def measure(case: Case, seconds: float, *, compiled: bool = True, optax: bool = 
 
     Args:
         case: what is compared.
-        seconds: about how long the rounds take together.
+        seconds: about how long the rounds take together. In each every contender has a turn of 5 ms or one call.
         compiled: whether torch.compile is a peer.
         optax: whether optax under jax.jit is a peer, where it is installed.
     """
@@ -54,11 +59,23 @@ def measure(case: Case, seconds: float, *, compiled: bool = True, optax: bool = 
         step()
     kept = allocator() != "default"  # one that keeps what it was given back shows no peaks
     peaks = {name: None if kept else peak_of(step) for name, step in contenders.items()}
-    times = list(zip(*in_turn(list(contenders.values()), seconds), strict=True))
+    times = list(zip(*_rounds(list(contenders.values()), seconds), strict=True))
     return [
         Measured(name, median(mine), _quartiles(mine), median(t / o for t, o in zip(mine, times[0], strict=True)), peak)
         for (name, peak), mine in zip(peaks.items(), times, strict=True)
     ]
+
+
+def _rounds(steps: list[Callable[[], None]], seconds: float) -> list[tuple[float, ...]]:
+    """The milliseconds of one call of each in every round; short calls are repeated until a turn is a turn."""
+    calls = [max(1, ceil(TURN / min(milliseconds(step) for _ in range(3)))) for step in steps]
+    rounds = in_turn([partial(_repeat, step, count) for step, count in zip(steps, calls, strict=True)], seconds)
+    return [tuple(time / count for time, count in zip(times, calls, strict=True)) for times in rounds]
+
+
+def _repeat(step: Callable[[], None], count: int) -> None:
+    for _ in range(count):
+        step()
 
 
 def _quartiles(times: tuple[float, ...]) -> tuple[float, float]:

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from losscope.kernels import dispatch
-from losscope.kernels.options import CategoricalOptions
+from losscope.kernels.options import BinaryOptions, CategoricalOptions
 from losscope.kernels.readable import is_plain, readable
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _REFUSALS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
-_PLAIN = CategoricalOptions()[2:]
+_PLAIN, _PLAIN_BINARY = CategoricalOptions()[2:], BinaryOptions()[1:]
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor | None:
@@ -38,7 +38,7 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
 def cross_entropy(z: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor | None:
     """Cross-entropy of few logits; torch's gradient of an ignored row may be 0·NaN, so none may be among them."""
     try:
-        if not _is_batch(z, y, weight, options.ignore_index) or z.numel() >= dispatch.LARGE_CATEGORICAL:
+        if not _is_batch(z, y, weight, options.ignore_index) or z.numel() >= dispatch.large_categorical(z):
             return None
         return _cross_entropy(z, y, weight, options) if _is_torchs(y, options) else None
     except _REFUSALS:
@@ -66,15 +66,27 @@ def linear_cross_entropy(
 
 def binary_cross_entropy(p: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
     """Of probabilities, which torch looks at itself; of the targets we do."""
-    if weight is not None or not _are_alike(p, target) or not readable(target) or p.numel() == 0:
-        return None
-    lowest, highest = target.detach().reshape(-1).aminmax()
-    if not (lowest.item() >= 0 and highest.item() <= 1):
+    if weight is not None or not _are_alike(p, target) or not _are_in_unit_interval(target):
         return None
     try:
         return torch._C._nn.binary_cross_entropy(p, target, None, _REDUCTIONS[reduction])  # type: ignore[arg-type]
     except _REFUSALS:
         return None
+
+
+def binary_cross_entropy_with_logits(
+    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+) -> Tensor | None:
+    """Of few raw outputs; of an infinite one torch's loss is not finite where 0·∞ is 0."""
+    if weight is not None or pos_weight is not None or options[1:] != _PLAIN_BINARY or options.reduction == "none":
+        return None
+    if not _are_alike(z, target) or z.numel() >= dispatch.LARGE or not (readable(z) and _are_in_unit_interval(target)):
+        return None
+    try:
+        loss = torch.binary_cross_entropy_with_logits(z, target, None, None, _REDUCTIONS[options.reduction])
+    except _REFUSALS:
+        return None
+    return loss if math.isfinite(loss.item()) else None
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
@@ -113,7 +125,7 @@ def _is_batch(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int) ->
 def _are_few(x: Tensor, linear_weight: Tensor) -> bool:
     """As many logits as torch's operators are quicker with."""
     plain = x.ndim == linear_weight.ndim == 2 and linear_weight.is_cpu
-    return plain and len(x) * len(linear_weight) < dispatch.LARGE_CATEGORICAL
+    return plain and len(x) * len(linear_weight) < dispatch.LARGE_CALL
 
 
 def _is_whole(linear_bias: Tensor | None, linear_weight: Tensor) -> bool:
@@ -128,6 +140,14 @@ def _is_torchs(y: Tensor, options: CategoricalOptions) -> bool:
     if not torch.is_grad_enabled() and forward_ad._current_level < 0:
         return True
     return options.ignore_index < 0 and is_plain(y) and y.min().item() >= 0
+
+
+def _are_in_unit_interval(target: Tensor) -> bool:
+    """Targets that can be looked at, at least one, each in [0, 1]."""
+    if not readable(target) or target.numel() == 0:
+        return False
+    lowest, highest = target.detach().reshape(-1).aminmax()
+    return lowest.item() >= 0 and highest.item() <= 1
 
 
 def _cross_entropy(z: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:

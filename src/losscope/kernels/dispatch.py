@@ -19,7 +19,7 @@ kernel         what it is                           the calls it serves
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -36,11 +36,14 @@ from losscope.kernels.protocol import Kernel
 
 KERNELS = ("reference", "eager", "cpu", "triton")
 
-LARGE = 1 << 14
+LARGE = 1 << 15
 """Raw outputs from which a fused kernel is faster than torch's operators are to call."""
 
-LARGE_CATEGORICAL = 1 << 17
-"""The same for cross-entropy: at (64, 1000) torch's two operators are quicker."""
+LARGE_CATEGORICAL, LARGE_NARROW, NARROW = 1 << 17, 1 << 13, 16
+"""The same for cross-entropy, and for one of fewer than 16 classes, with which torch's softmax is slow."""
+
+LARGE_CALL = 1 << 17
+"""The same for what takes longer to call: an operator in a compiled graph, a linear layer in chunks."""
 
 LARGE_MEMORY = 1 << 21
 """The same for squares and picks, of which torch's operators are quick until their gradient leaves the cache."""
@@ -88,8 +91,8 @@ def is_free() -> bool:
     return not torch.compiler.is_compiling() and _forced.get() is None
 
 
-def _kernel(z: Tensor, size: int | None = None) -> Kernel:
-    """The kernel for these raw outputs, or for so many that are still to be made."""
+def _kernel(z: Tensor, large: int = LARGE, size: int | None = None) -> Kernel:
+    """The kernel for these raw outputs, or for so many that are still to be made; the fused one if they are `large`."""
     if torch.compiler.is_compiling():  # it cannot read a context variable; the rest it fuses itself
         return eager
     forced = _forced.get()
@@ -97,11 +100,12 @@ def _kernel(z: Tensor, size: int | None = None) -> Kernel:
         return forced
     if z.is_cuda:
         return _load("triton")
-    return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= LARGE else eager
+    return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= large else eager
 
 
-def _memory_bound(z: Tensor) -> Kernel:
-    return _kernel(z, z.numel() if z.numel() >= LARGE_MEMORY else 0)
+def large_categorical(z: Tensor) -> int:
+    """Raw outputs of so many classes from which the fused cross-entropy is faster."""
+    return LARGE_NARROW if z.ndim > 1 and z.shape[1] < NARROW else LARGE_CATEGORICAL
 
 
 def sigmoid(z: Tensor) -> Tensor:
@@ -125,15 +129,15 @@ def logsumexp(z: Tensor, dim: int | tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    return _memory_bound(s).nll_loss(s, y, weight, options)
+    return _kernel(s, LARGE_MEMORY).nll_loss(s, y, weight, options)
 
 
 def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, *, inplace_backward: bool = False
 ) -> Tensor | tuple[Tensor, Stats]:
-    if operator.serves(z, target, weight) and z.numel() >= LARGE_CATEGORICAL:
+    if operator.serves(z, target, weight) and z.numel() >= LARGE_CALL:
         return operator.cross_entropy(z, target, weight, options)
-    kernel = _kernel(z, z.numel() if z.numel() >= LARGE_CATEGORICAL else 0)
+    kernel = _kernel(z, large_categorical(z))
     inplace = getattr(kernel, "cross_entropy_inplace", None) if inplace_backward else None
     return (inplace or kernel.cross_entropy)(z, target, weight, options)
 
@@ -148,14 +152,25 @@ def linear_cross_entropy(
     filter_eps: float | None,
 ) -> Tensor | tuple[Tensor, Stats]:
     logits = x.shape[:-1].numel() * linear_weight.shape[:-1].numel()
-    kernel = _kernel(x, logits if logits >= LARGE_CATEGORICAL else 0)
+    kernel = _kernel(x, LARGE_CALL, logits)
     return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, filter_eps)
 
 
 def binary_cross_entropy_with_logits(
-    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    options: BinaryOptions,
+    check: Callable[[], None],
 ) -> Tensor:
-    return _kernel(z).binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+    """`check` refuses targets out of range: beforehand, or after a kernel that has looked at them on its way."""
+    kernel = _kernel(z)
+    looking = getattr(kernel, "binary_cross_entropy_with_logits_looking", None)
+    if looking is not None:
+        return looking(z, target, weight, pos_weight, options, check)  # type: ignore[no-any-return]
+    check()
+    return kernel.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
 
 def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -163,8 +178,8 @@ def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | N
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _memory_bound(z).mse_loss(z, target, weight, reduction)
+    return _kernel(z, LARGE_MEMORY).mse_loss(z, target, weight, reduction)
 
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _memory_bound(z).mean_squared_log_error(z, target, weight, reduction)
+    return _kernel(z, LARGE_MEMORY).mean_squared_log_error(z, target, weight, reduction)

@@ -54,17 +54,24 @@ def binary_cross_entropy_with_logits(
     eq. 4 (its α is ``weight=1-α`` with ``pos_weight=α/(1-α)``; its mean divides by the count, as here).
     """
     options = BinaryOptions(reduction, label_smoothing, focal_gamma, ignore_index)
+    loss = direct.binary_cross_entropy_with_logits(input, target, weight, pos_weight, options)
+    if loss is not None:
+        return loss
     where = "binary_cross_entropy_with_logits"
     validate.logits(where, input)
     validate.binary_options(where, options)
-    validate.label_target(where, input, target, ignore_index)
+    validate.label_dtype(where, input, target)
     if weight is not None:
         validate.broadcastable(where, "weight", weight, input)
     if pos_weight is not None:
         validate.broadcastable(where, "pos_weight", pos_weight, input)
     if focal_gamma:
         validate.hard_labels(where, target, ignore_index)
-    return dispatch.binary_cross_entropy_with_logits(autocast(input), target, weight, pos_weight, options)
+
+    def check() -> None:
+        validate.unit_interval(where, "targets", target, ignore_index)
+
+    return dispatch.binary_cross_entropy_with_logits(autocast(input), target, weight, pos_weight, options, check)
 
 
 def binary_cross_entropy(

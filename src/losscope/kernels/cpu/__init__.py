@@ -6,6 +6,8 @@ Every function has the signature of its twin in :mod:`losscope.kernels.reference
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -103,11 +105,26 @@ def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor:
     """Loss and gradient in one walk over the logits."""
+    return binary_cross_entropy_with_logits_looking(z, target, weight, pos_weight, options, lambda: None)
+
+
+def binary_cross_entropy_with_logits_looking(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    options: BinaryOptions,
+    check: Callable[[], None],
+) -> Tensor:
+    """The same, where the walk itself sees whether a target may be out of range, and has it checked only then."""
     if not serves.elementwise(z, target, weight, pos_weight):
+        check()
         return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
+    if not values.is_plain(weight, pos_weight, options):
+        check()
     job = autograd.Job(
         lambda z, gradient, upstream: values.binary_cross_entropy_with_logits(
-            z, target, weight, pos_weight, options, gradient=gradient, upstream=upstream
+            z, target, weight, pos_weight, options, gradient=gradient, upstream=upstream, check=check
         ),
         lambda z: reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options),
         gradient_in_forward=options.reduction != "none",
@@ -115,6 +132,7 @@ def binary_cross_entropy_with_logits(
     try:
         return autograd.apply(z, job)[0]
     except NotCompiled:
+        check()
         return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
 

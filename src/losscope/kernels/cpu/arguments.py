@@ -85,7 +85,7 @@ class Elementwise(ctypes.Structure):
 
     _fields_ = _fields(
         (
-            "counters",  # int64[2]: the next chunk, the next thread's number
+            "counters",  # int64[2]: the next chunk, whether a target may be out of range
             "z",
             "target",
             "weight",  # one number per value, or a block of them
@@ -93,9 +93,10 @@ class Elementwise(ctypes.Structure):
             "upstream",  # the same
             "gradient",  # ∂/∂z, or 0 when none is wanted
             "loss",  # one per value, or 0 when only the sum is wanted
-            "partial",  # float64: the sum over each block
+            "partial",  # float64: the sum over each chunk
             "values",
-            "block",  # values that a thread draws at a time
+            "block",  # values for which there are weights
+            "chunk",  # values that a thread draws at a time: some blocks
             "each_weight",  # 1 where there is a weight for every value, 0 where each block has the same
             "each_pos_weight",
             "each_upstream",

@@ -2,152 +2,176 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray, njit
 
-from losscope.kernels.cpu import lanes, sample
-from losscope.kernels.cpu.categorical import is_ignored, offset, record, upstream
+from losscope.kernels.cpu import lanes, rows
+from losscope.kernels.cpu.categorical import is_ignored, offset, record, unaligned, upstream
 from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store, take
 from losscope.kernels.cpu.lanes import LANES
 
-PER_LANE = 10  # numbers kept for every lane beside its classes
+
+class Terms(NamedTuple):
+    """What each lane is finished from; an array of LANES numbers each."""
+
+    m: Any
+    total: Any
+    log_sum: Any
+    counted: Any
+    mass: Any
+    below: Any
+    open_mass: Any
+    open_below: Any
+    open_count: Any
+    kept: Any
+    share: Any
+    up: Any
+    loss: Any
+    part: Any
+
+
+PER_LANE = len(Terms._fields)  # numbers kept for every lane beside its classes
+
+
+@njit(error_model="numpy")
+def terms_at(row: Any) -> Any:
+    """The arrays, one after the other."""
+    return Terms(
+        row,
+        at(row, LANES),
+        at(row, 2 * LANES),
+        at(row, 3 * LANES),
+        at(row, 4 * LANES),
+        at(row, 5 * LANES),
+        at(row, 6 * LANES),
+        at(row, 7 * LANES),
+        at(row, 8 * LANES),
+        at(row, 9 * LANES),
+        at(row, 10 * LANES),
+        at(row, 11 * LANES),
+        at(row, 12 * LANES),
+        at(row, 13 * LANES),
+    )
 
 
 @njit(error_model="numpy")
 def adjacent(a: Any, i: Any, step: Any) -> Any:
-    """Whether 64 samples from i on lie one after the other for each class."""
+    """Whether a block's samples from i on lie one after the other for each class."""
     return step == 1 and a.inner > 1 and i % a.inner + LANES <= a.inner
 
 
 @njit(error_model="numpy")
-def read(a: Any, i: Any, count: Any, address: Any, outer: Any, step: Any, inner: Any, x: Any, real: Any) -> Any:
-    """x[h, r] of up to 64 samples from i on; lanes without one hold zeros."""
+def read(a: Any, i: Any, count: Any, address: Any, outer: Any, step: Any, inner: Any, x: Any) -> Any:
+    """x[h, r] of the samples from i on; lanes without one repeat one."""
     source = pointer(address, a.element)
-    if count == LANES and adjacent(a, i, inner):
+    if a.inner == 1 and step == 1:
+        lanes.gather_rows(source, i * outer, outer, count, a.classes, x)
+    elif count == LANES and adjacent(a, i, inner):
         lanes.gather_adjacent(source, offset(i, a.inner, outer, inner), step, a.classes, x)
-        return
-    for r in range(LANES):
-        if r < count:
-            lanes.gather(source, offset(i + r, a.inner, outer, inner), step, a.classes, r, x)
-        else:
-            lanes.fill(x, a.classes, r, cast(0, real))
+    else:
+        for r in range(LANES):
+            lanes.gather(source, offset(i + min(r, count - 1), a.inner, outer, inner), step, a.classes, r, x)
 
 
 @njit(error_model="numpy")
-def write(a: Any, i: Any, count: Any, e: Any) -> Any:
-    """∂/∂z of up to 64 samples from i on."""
+def write(a: Any, i: Any, count: Any, e: Any, free: Any, real: Any) -> Any:
+    """∂/∂z of the samples from i on, past the caches by way of `free` memory where that is wanted."""
     goal, outer, step, inner = pointer(a.gradient, a.element), a.gradient_outer, a.gradient_class, a.gradient_inner
-    if count == LANES and adjacent(a, i, inner):
+    if a.inner == 1 and step == 1 and outer == a.classes and a.streamed:
+        lanes.scatter_rows(e, count, outer, free, 0, outer)
+        rows.stream(free, 0, count * outer, cast(1, real), goal, i * outer, unaligned(a, i * outer))
+    elif a.inner == 1 and step == 1:
+        lanes.scatter_rows(e, count, a.classes, goal, i * outer, outer)
+    elif count == LANES and adjacent(a, i, inner):
         lanes.scatter_adjacent(e, a.classes, goal, offset(i, a.inner, outer, inner), step)
-        return
-    for r in range(count):
-        lanes.scatter(e, a.classes, r, goal, offset(i + r, a.inner, outer, inner), step)
+    else:
+        for r in range(count):
+            lanes.scatter(e, a.classes, r, goal, offset(i + r, a.inner, outer, inner), step)
 
 
 @njit(error_model="numpy")
-def index_terms(a: Any, i: Any, count: Any, x: Any, m: Any, mass: Any, below: Any, w: Any) -> Any:
-    """(w_y, w_y (m − x_y)) in each lane; 0 where the sample is ignored."""
-    y = pointer(a.target, np.int64(0))
+def index_terms(a: Any, i: Any, count: Any, x: Any, t: Any, real: Any) -> Any:
+    """(v, w_y, m − x_y) in each lane; 0 where the sample is ignored."""
+    y, w = pointer(a.target, np.int64(0)), pointer(a.weight, real)
     for r in range(LANES):
-        mass[r], below[r] = 0, 0
+        t.counted[r], t.mass[r], t.below[r] = 0, 0, 0
     for r in range(count):
         if not is_ignored(a, i + r):
-            mass[r] = w[y[i + r] * a.weighted]
-            below[r] = mass[r] * (m[r] - x[y[i + r] * LANES + r])
+            t.counted[r] = 1
+            t.mass[r] = w[y[i + r] * a.weighted]
+            t.below[r] = t.m[r] - x[y[i + r] * LANES + r]
+
+
+@njit(error_model="numpy")
+def upstreams(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
+    """What the gradient in each lane is multiplied by."""
+    for r in range(LANES):
+        t.up[r] = a.scale
+    if a.upstream != 0:
+        for r in range(count):
+            t.up[r] = upstream(a, i + r, real)
 
 
 @njit(error_model="numpy")
 def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
-    """Σ ℓ_i of up to 64 samples from i on, and their gradients."""
-    classes, softcap = a.classes, cast(a.softcap, real)
-    e, q, row = at(x, classes * LANES), at(x, 2 * classes * LANES), at(x, 3 * classes * LANES)
-    m, total, log_sum, mass, below = row, at(row, LANES), at(row, 2 * LANES), at(row, 3 * LANES), at(row, 4 * LANES)
-    open_mass, open_below, open_count = at(row, 5 * LANES), at(row, 6 * LANES), at(row, 7 * LANES)
-    kept, share = at(row, 8 * LANES), at(row, 9 * LANES)
-    w, y = pointer(a.weight, real), pointer(a.target, np.int64(0))
+    """Σ ℓ_i of up to LANES samples from i on, and their gradients."""
+    classes, softcap, size = a.classes, cast(a.softcap, real), lanes.room(a.classes)
+    e, q, t = at(x, size), at(x, 2 * size), terms_at(at(x, 3 * size))
+    w = pointer(a.weight, real)
 
-    read(a, i, count, a.z, a.z_outer, a.z_class, a.z_inner, x, real)
+    read(a, i, count, a.z, a.z_outer, a.z_class, a.z_inner, x)
     if softcap > 0:
         lanes.cap(x, classes, softcap)
-    lanes.largest(x, classes, cast(a.lowest, real), m)
-    lanes.exponentials(x, classes, m, e, total)
-    lanes.logarithms(total, log_sum)
+    lanes.largest(x, classes, cast(a.lowest, real), t.m)
+    z, gradient = pointer(a.z, a.element), pointer(a.gradient, a.element)
+    later, goal = at(z, (i + LANES) * a.z_outer), z if a.streamed else at(gradient, i * a.gradient_outer)
+    lanes.exponentials(x, classes, t, e, later, goal)
+    lanes.logarithms(t.total, t.log_sum)
     if a.soft:
-        read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q, real)
-        lanes.over_target(x, w, a.weighted, q, classes, m, mass, below)
+        read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q)
+        lanes.over_target(x, w, a.weighted, q, classes, t)
     else:
-        index_terms(a, i, count, x, m, mass, below, w)
+        index_terms(a, i, count, x, t, real)
     if a.smoothing > 0:
-        lanes.over_open(x, w, a.weighted, classes, m, open_mass, open_below, open_count)
+        lanes.over_open(x, w, a.weighted, classes, t)
+    upstreams(a, i, count, t, real)
+    if a.gamma > 0:
+        lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real))
+    else:
+        lanes.finish(t, a.soft, a.smoothing, a.z_loss)
 
-    result = 0.0
-    for r in range(count):
-        ignored = is_ignored(a, i + r)
-        if ignored:
-            kept[r], share[r], total[r] = 0, 0, 0
-            loss = cast(0, real)
-        else:
-            loss = finish(
-                a, i + r, r, real, m, total, log_sum, mass, below, open_mass, open_below, open_count, kept, share
-            )
-        if a.loss != 0:
-            store(pointer(a.loss, real), i + r, loss)
-        result += loss
-        if a.stats != 0:
-            tell(a, i + r, r, ignored, x, q, m[r], log_sum[r], real)
-    if a.gradient != 0:
-        lanes.scale(e, classes, total)
-        if a.smoothing > 0:
-            lanes.subtract_open(e, x, w, a.weighted, classes, share)
-        if a.soft:
-            lanes.subtract_target(e, w, a.weighted, q, classes, kept)
-        else:
-            for r in range(count):
-                if not is_ignored(a, i + r):
-                    e[y[i + r] * LANES + r] -= kept[r] * w[y[i + r] * a.weighted]
-        if softcap > 0:
-            lanes.through_softcap(e, x, classes, softcap)
+    if a.loss != 0:
         for r in range(count):
-            if is_ignored(a, i + r):
-                lanes.fill(e, classes, r, cast(0, real))
-        write(a, i, count, e)
-    return result
+            store(pointer(a.loss, real), i + r, t.loss[r])
+    if a.stats != 0:
+        for r in range(count):
+            tell(a, i + r, r, is_ignored(a, i + r), x, q, t.m[r], t.log_sum[r], real)
+    if a.gradient != 0:
+        write_gradient(a, i, count, real, x, e, q, t)
+    return lanes.sum_of(t.loss, count)
 
 
 @njit(error_model="numpy")
-def finish(
-    a: Any,
-    i: Any,
-    r: Any,
-    real: Any,
-    m: Any,
-    total: Any,
-    log_sum: Any,
-    mass: Any,
-    below: Any,
-    open_mass: Any,
-    open_below: Any,
-    open_count: Any,
-    kept: Any,
-    share: Any,
-) -> Any:
-    """ℓ_i from the sums of its lane; leaves what its gradient is made of in total, kept and share."""
-    lse = m[r] + log_sum[r]
-    part, rest = 1.0, 0.0
-    weight, surprise = np.float64(mass[r]), np.float64(below[r]) + mass[r] * log_sum[r]
+def write_gradient(a: Any, i: Any, count: Any, real: Any, x: Any, e: Any, q: Any, t: Any) -> Any:
+    """∂/∂z_h = (factor · e^{x_h − m} − share · w_h [h is open] − kept · w_h q_h) ∂x_h/∂z_h, and 0 where ignored."""
+    classes, w, y = a.classes, pointer(a.weight, real), pointer(a.target, np.int64(0))
+    lanes.scale(e, classes, t.total)
     if a.smoothing > 0:
-        part, rest = 1 - a.smoothing, a.smoothing / open_count[r]
-        opened = open_below[r] + open_mass[r] * log_sum[r]
-        weight, surprise = part * weight + rest * open_mass[r], part * surprise + rest * opened
-    if a.gamma > 0:
-        loss, alpha, part = sample.of_focal(weight, -surprise / weight, lse, a.gamma, a.z_loss)
+        lanes.subtract_open(e, x, w, a.weighted, classes, t.share)
+    if a.soft:
+        lanes.subtract_target(e, w, a.weighted, q, classes, t.kept)
     else:
-        loss, alpha = sample.of_distribution(weight, surprise, lse, a.z_loss)
-    up = upstream(a, i, real)
-    total[r], kept[r], share[r] = up * alpha / total[r], up * part, up * rest
-    return cast(loss, real)
+        for r in range(count):
+            if t.counted[r] != 0:
+                e[y[i + r] * LANES + r] -= t.kept[r] * w[y[i + r] * a.weighted]
+    if a.softcap > 0:
+        lanes.through_softcap(e, x, classes, cast(a.softcap, real))
+    for r in range(count):
+        if t.counted[r] == 0:
+            lanes.fill(e, classes, r, cast(0, real))
+    write(a, i, count, e, x, real)
 
 
 @njit(error_model="numpy")

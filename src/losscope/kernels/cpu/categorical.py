@@ -11,7 +11,7 @@ from losscope.kernels.cpu import dense, rows, sample
 from losscope.kernels.cpu.functions import exp
 from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
 
-TOGETHER = 8
+TOGETHER = 4
 SHORT = 1024
 
 
@@ -98,7 +98,8 @@ def index_rows(a: Any, i: Any, count: Any, real: Any, e: Any) -> Any:
     for r in range(count):
         start = offset(i + r, a.inner, a.z_outer, a.z_inner)
         later = at(z, start + TOGETHER * classes)
-        total[r] = rows.exponentials(z, start, 0, classes, m[r], at(e, r * classes), later)
+        goal = at(gradient, offset(i + r, a.inner, a.gradient_outer, a.gradient_inner))
+        total[r] = rows.exponentials(z, start, 0, classes, m[r], at(e, r * classes), later, goal)
     result = 0.0
     for r in range(count):
         if is_ignored(a, i + r):
@@ -171,7 +172,7 @@ def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: An
         before, later = m, at(pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner) + dense.BLOCK)
         m = larger(m, rows.largest(x, 0, first, last))
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later)
+        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later, later)
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:
@@ -290,7 +291,7 @@ def adjacent_row(a: Any, i: Any, real: Any, e: Any) -> Any:
         before, later = m, at(z, start + dense.BLOCK)
         m = larger(m, rows.largest(z, start, first, last))
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later)
+        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later, later)
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:
@@ -338,7 +339,7 @@ def over_rows(arguments: Any) -> None:
     while chunk * a.chunk < a.samples:
         total = 0.0
         last = min((chunk + 1) * a.chunk, a.samples)
-        if a.classes <= SHORT and not a.dense and not a.streamed:
+        if a.classes <= SHORT and not a.dense:
             for i in range(chunk * a.chunk, last, TOGETHER):
                 total += index_rows(a, i, min(TOGETHER, last - i), real, scratch)
             partial[chunk] = total

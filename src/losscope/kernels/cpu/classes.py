@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -11,16 +12,14 @@ from torch import Tensor
 from losscope.kernels.cpu import compiled, memory, team
 from losscope.kernels.cpu.arguments import Categorical
 from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
-from losscope.kernels.cpu.categorical import TOGETHER, over_rows
-from losscope.kernels.cpu.lanes import LANES
+from losscope.kernels.cpu.categorical import SHORT, TOGETHER, over_rows
+from losscope.kernels.cpu.lanes import LANES, room
 from losscope.kernels.cpu.rows import BLOCK
 from losscope.kernels.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
 
-CHUNK = 1 << 16  # logits that a thread draws at a time
-FEW = 12  # classes below which 64 samples side by side are faster than a row
-FEW_DENSE = 64  # the same with options that touch every class
-STREAMED = 64 << 20  # bytes of gradient that no cache will hold until it is read
+FEW = 128  # classes below which samples side by side are faster than a row
+STREAMED = 24 << 20  # bytes of gradient that no cache will hold until it is read
 
 
 class Result(NamedTuple):
@@ -77,7 +76,7 @@ def compute(
     out = (_gradient_like(z) if into is None else into) if gradient else None
     loss = torch.empty(samples if per_sample else 0, dtype=numbers)
     stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers)
-    w = torch.ones(BLOCK, dtype=numbers) if weight is None else weight.to(numbers).contiguous()
+    w = _ones(numbers) if weight is None else weight.to(numbers).contiguous()
     scale, ups = _upstream(upstream, over, per_sample, numbers)
 
     arguments = Categorical(
@@ -121,14 +120,15 @@ def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> Te
     a = arguments
     a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
     adjacent = a.z_class == 1 and (not a.gradient or a.gradient_class == 1)
-    if adjacent and a.classes >= (FEW_DENSE if a.dense else FEW):
+    if adjacent and a.classes >= FEW:
         kernel, together = over_rows, TOGETHER
         a.scratch_size = 3 * a.classes + a.classes // BLOCK + TOGETHER * (a.classes + 2) + 3 * BLOCK
-        a.streamed = a.gradient and a.samples * a.classes * a.element_size >= STREAMED
     else:
         kernel, together = over_blocks, LANES
-        a.scratch_size = (3 * a.classes + PER_LANE) * LANES
-    a.chunk = max(together, CHUNK // a.classes // together * together)
+        a.scratch_size = 3 * room.py_func(a.classes) + PER_LANE * LANES
+    short = kernel is over_rows and a.classes <= SHORT  # most of such a row would be its unaligned ends
+    a.streamed = a.gradient and not short and a.samples * a.classes * a.element_size >= STREAMED
+    a.chunk = max(together, team.chunk_size(a.samples * a.classes) // a.classes // together * together)
     chunks = -(-a.samples // a.chunk)
     threads = team.team_size(chunks)
 
@@ -152,8 +152,16 @@ def _upstream(
     return scale * float(upstream), None
 
 
+@cache
+def _ones(numbers: torch.dtype) -> Tensor:
+    """w_h of one block where no class has a weight."""
+    return torch.ones(BLOCK, dtype=numbers)
+
+
 def _gradient_like(z: Tensor) -> Tensor:
     """Memory for ∂/∂z with the strides torch would give it."""
+    if z.is_contiguous():
+        return memory.empty(tuple(z.shape), z.dtype)
     flat = memory.empty((z.numel(),), z.dtype)
     return flat.as_strided(z.shape, gradient_stride(z))
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from losscope.kernels.cpu.functions import EXACT, SUMS, exp, log1p
-from losscope.kernels.cpu.intrinsics import at, cast, load, pointer, real_like, store, take
+from losscope.kernels.cpu.functions import EXACT, SUMS, exp, log1p, log1p_split, log1p_sum
+from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
+
+RUN = 960  # values
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -28,27 +30,49 @@ def share(t: Any, x: Any) -> Any:
     return t * x if t != cast(0, t) else cast(0, x)
 
 
+@njit(fastmath=EXACT, error_model="numpy")
+def likelihood(z: Any, t: Any) -> Any:
+    """(e^{−|z|}, u |z|) of ℓ = ln(1 + e^{−|z|}) + u |z|, where u is what the target gives to the unlikelier label."""
+    zero = cast(0, z)
+    u = cast(1, t) - t if z > zero else t
+    return exp(-np.abs(z)), u, share(u, np.abs(z))
+
+
 @njit(fastmath=SUMS, error_model="numpy")
 def plain_sum(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any) -> Any:
-    """Σ ℓ, ℓ = −t ln σ(z) − (1 − t) ln σ(−z) with t ← keep · t + rest."""
-    total, one = keep - keep, cast(1, keep)
+    """Σ ℓ, ℓ = −t ln σ(z) − (1 − t) ln σ(−z) with t ← keep · t + rest; and the smallest and largest target.
+
+    Σ ln(1 + e) is taken as ln Π (1 + e): no product of at most RUN factors between 1 and 2 overflows in float64.
+    """
+    total, small, product = keep - keep, keep - keep, 1.0
+    lowest, highest = -load(target, first), load(target, first)
     for k in range(first, last):
-        t = load(target, k) * keep + rest
-        if_true, if_false, _, _ = label(load(z, k))
-        total += share(t, if_true) + share(one - t, if_false)
-    return total
+        t = load(target, k)
+        lowest, highest = larger(lowest, -t), larger(highest, t)
+        e, _, linear = likelihood(load(z, k), t * keep + rest)
+        sum_term, factor, logarithm = log1p_split(e)
+        total += linear + logarithm
+        small += sum_term
+        product *= factor
+    return total + log1p_sum(small, product), -lowest, highest
 
 
 @njit(fastmath=SUMS, error_model="numpy")
 def plain_gradient(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any, scale: Any, gradient: Any) -> Any:
-    """The same, with ∂ℓ/∂z = (1 − t) σ(z) − t σ(−z), times the scale."""
-    total, one = keep - keep, cast(1, keep)
+    """The same, with ∂ℓ/∂z = σ(z) − t = ±(u − σ(−|z|)), times the scale; nothing cancels that is not there."""
+    total, small, product, one, zero = keep - keep, keep - keep, 1.0, cast(1, keep), keep - keep
+    lowest, highest = -load(target, first), load(target, first)
     for k in range(first, last):
-        t = load(target, k) * keep + rest
-        if_true, if_false, p, p_other = label(load(z, k))
-        total += share(t, if_true) + share(one - t, if_false)
-        store(gradient, k, scale * ((one - t) * p - t * p_other))
-    return total
+        x, t = load(z, k), load(target, k)
+        lowest, highest = larger(lowest, -t), larger(highest, t)
+        e, u, linear = likelihood(x, t * keep + rest)
+        sum_term, factor, logarithm = log1p_split(e)
+        total += linear + logarithm
+        small += sum_term
+        product *= factor
+        slope = scale * (u - e / (one + e))
+        store(gradient, k, slope if x > zero else -slope)
+    return total + log1p_sum(small, product), -lowest, highest
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -91,22 +115,42 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
     return total
 
 
+@njit(error_model="numpy")
+def check(a: Any, lowest: Any, highest: Any, part: Any) -> Any:
+    """A flag where a target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
+    if not (lowest >= 0 and highest <= 1 and part == part):
+        pointer(a.counters, np.int64(0))[1] = 1
+
+
+@njit(error_model="numpy")
+def plain(a: Any, first: Any, last: Any, real: Any) -> Any:
+    """Σ ℓ of a block without options, and its gradient."""
+    z, target, gradient = pointer(a.z, a.element), pointer(a.target, a.element), pointer(a.gradient, a.element)
+    keep, rest, scale = cast(1 - a.smoothing, real), cast(a.smoothing / 2, real), cast(a.scale, real)
+    total = 0.0
+    for begin in range(first, last, RUN):
+        end = min(begin + RUN, last)
+        if a.gradient != 0:
+            part, lowest, highest = plain_gradient(z, target, begin, end, keep, rest, scale, gradient)
+        else:
+            part, lowest, highest = plain_sum(z, target, begin, end, keep, rest)
+        check(a, lowest, highest, part)
+        total += part
+    return total
+
+
 def over_labels(arguments: Any) -> None:
     """Binary cross-entropy with logits: the kernel of one thread."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    z, target, gradient = pointer(a.z, a.element), pointer(a.target, a.element), pointer(a.gradient, a.element)
-    keep, rest, scale = cast(1 - a.smoothing, real), cast(a.smoothing / 2, real), cast(a.scale, real)
     counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
     chunk = take(counters)
-    while chunk * a.block < a.values:
-        first, last = chunk * a.block, min((chunk + 1) * a.block, a.values)
-        if not a.plain:
-            partial[chunk] = weighted(a, first, last, real)
-        elif a.gradient != 0:
-            partial[chunk] = plain_gradient(z, target, first, last, keep, rest, scale, gradient)
-        else:
-            partial[chunk] = plain_sum(z, target, first, last, keep, rest)
+    while chunk * a.chunk < a.values:
+        total, end = 0.0, min((chunk + 1) * a.chunk, a.values)
+        for first in range(chunk * a.chunk, end, a.block):
+            last = min(first + a.block, end)
+            total += plain(a, first, last, real) if a.plain else weighted(a, first, last, real)
+        partial[chunk] = total
         chunk = take(counters)
 
 
@@ -134,6 +178,9 @@ def over_squares(arguments: Any) -> None:
     real = real_like(a.element)
     counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
     chunk = take(counters)
-    while chunk * a.block < a.values:
-        partial[chunk] = squares(a, chunk * a.block, min((chunk + 1) * a.block, a.values), real)
+    while chunk * a.chunk < a.values:
+        total, end = 0.0, min((chunk + 1) * a.chunk, a.values)
+        for first in range(chunk * a.chunk, end, a.block):
+            total += squares(a, first, min(first + a.block, end), real)
+        partial[chunk] = total
         chunk = take(counters)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from losscope.kernels.cpu.intrinsics import bits_of_float, float_of_bits
@@ -27,21 +27,36 @@ _LN2, _LN2_REST = F(0.6931471805599453), F(0.6931471805599453 - D(F(0.6931471805
 _ROUNDING = F(1.5 * 2**23)
 _LN2_HIGH, _LN2_LOW = F(0.693359375), F(-2.12194440e-4)  # the product with a small integer is exact
 _LN2_HIGH_D, _LN2_LOW_D = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
+_SMALL_SUM = 2.0**-21
 _SMALLEST, _SMALLEST_D = F(-87.3), D(-708.3)  # exp is a normal number above, and 0 below
 
 
-def _exp_float32(x: Any) -> Any:
+@njit(fastmath=EXACT, error_model="numpy")
+def _reduced_float32(x: Any) -> Any:
+    """(e^r − 1, 2^n) with x = n ln 2 + r and |r| ≤ ½ ln 2."""
     shifted = x * _LOG2E + _ROUNDING  # its lowest bits are the integer n nearest to x / ln 2
     n = shifted - _ROUNDING
     r = x - n * _LN2
     r = r - n * _LN2_REST
-    p = F(0.0013751356163993478) * r + F(0.008368930779397488)  # least squares on |r| ≤ ½ ln 2
+    p = F(0.0013751356163993478) * r + F(0.008368930779397488)  # least squares
     p = p * r + F(0.041669536381959915)
     p = p * r + F(0.166665181517601)
     p = p * r + F(0.49999988079071045)
-    p = p * (r * r) + r + F(1)
-    power = float_of_bits(np.int32((bits_of_float(shifted) << 23) + 0x3F800000))
-    return F(0) if x < _SMALLEST else p * power
+    return p * (r * r) + r, float_of_bits(np.int32((bits_of_float(shifted) << 23) + 0x3F800000))
+
+
+def _exp_float32(x: Any) -> Any:
+    rest, power = _reduced_float32(x)
+    return F(0) if x < _SMALLEST else (rest + F(1)) * power
+
+
+def _expm1_float32(x: Any) -> Any:
+    rest, power = _reduced_float32(x)
+    return F(-1) if x < _SMALLEST else rest * power + (power - F(1))
+
+
+def _expm1_float64(x: Any) -> Any:
+    return np.expm1(x)
 
 
 def _exp_float64(x: Any) -> Any:
@@ -145,6 +160,11 @@ def _log_float64(x: Any) -> Any:
     return np.log(x)
 
 
+def expm1(x: Any) -> Any:
+    """e^x − 1 for x ≤ 0."""
+    raise NotImplementedError("compiled code only")
+
+
 def exp(x: Any) -> Any:
     """e^x for x ≤ 0; 0 where it would be below the normal numbers."""
     raise NotImplementedError("compiled code only")
@@ -174,6 +194,32 @@ def _choose(function: Any, single: Any, double: Any) -> None:
 
 
 _choose(exp, _exp_float32, _exp_float64)
+_choose(expm1, _expm1_float32, _expm1_float64)
 _choose(log, _log_float32, _log_float64)
 _choose(log1p, _log1p_float32, _log1p_float64)
 _choose(tanh, _tanh_float32, _tanh_float64)
+
+
+def _log1p_split_float32(x: Any) -> Any:
+    return x, D(1) + D(x), F(0)
+
+
+def _log1p_split_float64(x: Any) -> Any:
+    return D(0), D(1), log1p(x)
+
+
+def log1p_split(x: Any) -> Any:
+    """(a, b, c) with Σ ln(1+x) = `log1p_sum`(Σ a, Π b) + Σ c."""
+    raise NotImplementedError("compiled code only")
+
+
+_choose(log1p_split, _log1p_split_float32, _log1p_split_float64)
+
+
+@njit(error_model="numpy")
+def log1p_sum(small: Any, product: Any) -> Any:
+    """Σ ln(1+x) of float32 by one logarithm, in float64; of float64 by as many as there are terms.
+
+    Below the threshold Σ x is nearer: it lacks at most half of itself squared, where the factors lose 2⁻⁵³ each.
+    """
+    return np.float64(small) if small < _SMALL_SUM else np.log(product)

@@ -11,13 +11,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 BFLOAT16 = types.uint16
 FLOAT16 = types.int16
-_LANES = 16  # of one vector store: 64 bytes of float32, a whole cache line
+_LANES = 16  # of one vector: 64 bytes of float32, a whole cache line
 
-_FLOAT, _HALF, _SHORT, _INT = ir.FloatType(), ir.HalfType(), ir.IntType(16), ir.IntType(32)
+_FLOAT, _HALF, _SHORT, _INT, _LONG = ir.FloatType(), ir.HalfType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
 def computed_in(element: Any) -> Any:
@@ -147,10 +148,7 @@ def stream_scaled(typingctx: Any, target: Any, at: Any, source: Any, start: Any,
         wide = ir.VectorType(context.get_value_type(real), _LANES)
         lanes = builder.bitcast(builder.gep(args[2], [args[3]]), wide.as_pointer())
         values = builder.load(lanes, align=real.bitwidth // 8)
-        splat = ir.Constant(wide, ir.Undefined)
-        for k in range(_LANES):
-            splat = builder.insert_element(splat, args[4], ir.Constant(_INT, k))
-        narrow = _narrow(builder, element, builder.fmul(values, splat))
+        narrow = _narrow(builder, element, builder.fmul(values, _splat(builder, wide, args[4])))
         goal = builder.bitcast(builder.gep(args[0], [args[1]]), narrow.type.as_pointer())
         stored = builder.store(narrow, goal, align=_LANES * element.bitwidth // 8)
         one = builder.module.add_metadata([ir.Constant(_INT, 1)])
@@ -209,14 +207,116 @@ def take(typingctx: Any, counter: Any) -> Any:
 
 @intrinsic
 def prefetch(typingctx: Any, base: Any, index: Any) -> Any:
-    """Ask for the cache line of base[index]; an address past the end does no harm."""
+    """Ask for the cache line of base[index], to read it; an address past the end does no harm."""
+    return types.void(base, types.int64), _asking(0)
 
+
+@intrinsic
+def prefetch_to_write(typingctx: Any, base: Any, index: Any) -> Any:
+    """The same, to write it."""
+    return types.void(base, types.int64), _asking(1)
+
+
+def _asking(write: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         byte = ir.IntType(8).as_pointer()
         shape = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
         ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], shape)
         where = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
-        builder.call(ask, [where, ir.Constant(_INT, 0), ir.Constant(_INT, 2), ir.Constant(_INT, 1)])
+        builder.call(ask, [where, ir.Constant(_INT, write), ir.Constant(_INT, 2), ir.Constant(_INT, 1)])
         return context.get_dummy_value()
 
-    return types.void(base, types.int64), generate
+    return generate
+
+
+def _lanes_below(builder: Any, count: Any) -> Any:
+    """The mask of a vector's first `count` lanes."""
+    wide = ir.VectorType(_LONG, _LANES)
+    numbers = ir.Constant(wide, list(range(_LANES)))
+    return builder.icmp_signed("<", numbers, _splat(builder, wide, count))
+
+
+def _splat(builder: Any, wide: Any, value: Any) -> Any:
+    """The value in every lane."""
+    vector = builder.insert_element(ir.Constant(wide, ir.Undefined), value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_INT, wide.count), [0] * wide.count))
+
+
+def _transpose(builder: Any, rows: list[Any]) -> list[Any]:
+    """16 vectors of 16 lanes as their columns. Each interleaving turns (row, lane), 8 bits, by one bit to the left."""
+    kind = ir.VectorType(_INT, _LANES)
+    halves = [[k // 2 + half + _LANES * (k % 2) for k in range(_LANES)] for half in (0, _LANES // 2)]
+    low, high = (ir.Constant(kind, half) for half in halves)
+    for _ in range(4):
+        pairs = zip(rows[: _LANES // 2], rows[_LANES // 2 :], strict=True)
+        rows = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in (low, high)]
+    return rows
+
+
+def _masked(builder: Any, what: str, result: Any, arguments: list[Any], vector: Any) -> Any:
+    """LLVM's masked load or store of such a vector."""
+    name = f"llvm.masked.{what}.v{vector.count}{vector.element.intrinsic_name}.p0"
+    return get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def _address(builder: Any, base: Any, index: Any, vector: Any) -> Any:
+    return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
+
+
+@intrinsic
+def gather_tile(
+    typingctx: Any, source: Any, start: Any, step: Any, rows: Any, columns: Any, goal: Any, at: Any, pitch: Any
+) -> Any:
+    """goal[at + h · pitch + r] = source[start + r · step + h] for 16 rows r and columns h, in registers.
+
+    Of fewer `rows` the last one is repeated; of fewer `columns` the others are 0, and nothing of them is read.
+    """
+    element, real = source.dtype, goal.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, first, stride, count, width, out, to, between = args
+        stored = ir.VectorType(context.get_value_type(element), _LANES)
+        wide = ir.VectorType(context.get_value_type(real), _LANES)
+        mask = _lanes_below(builder, width)
+        read = _masked(builder, "load", stored, [stored.as_pointer(), _INT, mask.type, stored], stored)
+        align, zeros = ir.Constant(_INT, element.bitwidth // 8), ir.Constant(stored, None)
+        vectors, last = [], builder.sub(count, ir.Constant(_LONG, 1))
+        for r in range(_LANES):
+            number = ir.Constant(_LONG, r)
+            row = builder.select(builder.icmp_signed("<", number, count), number, last)
+            where = _address(builder, base, builder.add(first, builder.mul(row, stride)), stored)
+            vectors.append(_widen(builder, element, builder.call(read, [where, align, mask, zeros])))
+        for h, column in enumerate(_transpose(builder, vectors)):
+            where = builder.add(to, builder.mul(between, ir.Constant(_LONG, h)))
+            builder.store(column, _address(builder, out, where, wide), align=real.bitwidth // 8)
+        return context.get_dummy_value()
+
+    long = types.int64
+    return types.void(source, long, long, long, long, goal, long, long), generate
+
+
+@intrinsic
+def scatter_tile(
+    typingctx: Any, source: Any, at: Any, pitch: Any, goal: Any, start: Any, step: Any, columns: Any
+) -> Any:
+    """The inverse of `gather_tile`, of 16 whole rows: goal[start + r · step + h] = source[at + h · pitch + r]."""
+    element, real = goal.dtype, source.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, first, between, out, to, stride, width = args
+        stored = ir.VectorType(context.get_value_type(element), _LANES)
+        wide = ir.VectorType(context.get_value_type(real), _LANES)
+        mask = _lanes_below(builder, width)
+        write = _masked(builder, "store", ir.VoidType(), [stored, stored.as_pointer(), _INT, mask.type], stored)
+        align = ir.Constant(_INT, element.bitwidth // 8)
+        vectors = []
+        for h in range(_LANES):
+            where = builder.add(first, builder.mul(between, ir.Constant(_LONG, h)))
+            vectors.append(builder.load(_address(builder, base, where, wide), align=real.bitwidth // 8))
+        for r, row in enumerate(_transpose(builder, vectors)):
+            where = _address(builder, out, builder.add(to, builder.mul(stride, ir.Constant(_LONG, r))), stored)
+            builder.call(write, [_narrow(builder, element, row), where, align, mask])
+        return context.get_dummy_value()
+
+    long = types.int64
+    return types.void(source, long, long, goal, long, long, long), generate

@@ -11,10 +11,50 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from losscope.kernels.cpu.functions import EXACT, exp, log, tanh
-from losscope.kernels.cpu.intrinsics import cast, larger, load, store
+from losscope.kernels.cpu import sample
+from losscope.kernels.cpu.functions import EXACT, SUMS, exp, log, tanh
+from losscope.kernels.cpu.intrinsics import (
+    cast,
+    gather_tile,
+    larger,
+    load,
+    prefetch,
+    prefetch_to_write,
+    scatter_tile,
+    store,
+)
 
 LANES = 64
+TILE = 16  # samples and classes that are transposed in registers
+
+
+@njit(error_model="numpy")
+def room(classes: Any) -> Any:
+    """The numbers of an array of every class and lane: tiles are written whole."""
+    return (classes + TILE - 1) // TILE * TILE * LANES
+
+
+@njit(error_model="numpy")
+def gather_rows(source: Any, start: Any, row: Any, count: Any, classes: Any, x: Any) -> Any:
+    """x[h, r] of `count` samples, one a `row` after the other; the lanes beyond repeat the last."""
+    for r in range(0, LANES, TILE):
+        first = min(r, count - 1)
+        rows = min(TILE, count - first)
+        for h in range(0, classes, TILE):
+            columns = min(TILE, classes - h)
+            gather_tile(source, start + first * row + h, row, rows, columns, x, h * LANES + r, LANES)
+
+
+@njit(error_model="numpy")
+def scatter_rows(e: Any, count: Any, classes: Any, goal: Any, start: Any, row: Any) -> Any:
+    """The inverse of `gather_rows`."""
+    whole = count - count % TILE
+    for r in range(0, whole, TILE):
+        for h in range(0, classes, TILE):
+            columns = min(TILE, classes - h)
+            scatter_tile(e, h * LANES + r, LANES, goal, start + r * row + h, row, columns)
+    for r in range(whole, count):
+        scatter(e, classes, r, goal, start + r * row, 1)
 
 
 @njit(error_model="numpy")
@@ -28,12 +68,8 @@ def gather_adjacent(source: Any, start: Any, step: Any, classes: Any, x: Any) ->
 @njit(error_model="numpy")
 def gather(source: Any, start: Any, step: Any, classes: Any, r: Any, x: Any) -> Any:
     """x[h, r] of one sample."""
-    if step == 1:
-        for h in range(classes):
-            x[h * LANES + r] = load(source, start + h)
-    else:
-        for h in range(classes):
-            x[h * LANES + r] = load(source, start + h * step)
+    for h in range(classes):
+        x[h * LANES + r] = load(source, start + h * step)
 
 
 @njit(error_model="numpy")
@@ -47,12 +83,8 @@ def scatter_adjacent(e: Any, classes: Any, goal: Any, start: Any, step: Any) -> 
 @njit(error_model="numpy")
 def scatter(e: Any, classes: Any, r: Any, goal: Any, start: Any, step: Any) -> Any:
     """The inverse of `gather`."""
-    if step == 1:
-        for h in range(classes):
-            store(goal, start + h, e[h * LANES + r])
-    else:
-        for h in range(classes):
-            store(goal, start + h * step, e[h * LANES + r])
+    for h in range(classes):
+        store(goal, start + h * step, e[h * LANES + r])
 
 
 @njit(error_model="numpy")
@@ -80,15 +112,24 @@ def largest(x: Any, classes: Any, lowest: Any, m: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def exponentials(x: Any, classes: Any, m: Any, e: Any, total: Any) -> Any:
-    """S = Σ_h e^{x_h − m}, the terms kept in e."""
+def exponentials(x: Any, classes: Any, t: Any, e: Any, later: Any, goal: Any) -> Any:
+    """S = Σ_h e^{x_h − m}, the terms kept in e. What is read `later` and the `goal` of the gradient come into cache."""
+    m, total, part = t.m, t.total, t.part
     for r in range(LANES):
         total[r] = 0
-    for h in range(classes):
+    for first in range(0, classes, TILE):  # sums of sums: one long sum in float32 would lose the last places
         for r in range(LANES):
-            term = exp(x[h * LANES + r] - m[r])
-            e[h * LANES + r] = term
-            total[r] += term
+            part[r] = 0
+        for h in range(first, min(first + TILE, classes)):
+            for r in range(0, LANES, TILE):
+                prefetch(later, h * LANES + r)
+                prefetch_to_write(goal, h * LANES + r)
+            for r in range(LANES):
+                term = exp(x[h * LANES + r] - m[r])
+                e[h * LANES + r] = term
+                part[r] += term
+        for r in range(LANES):
+            total[r] += part[r]
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -99,10 +140,11 @@ def logarithms(total: Any, log_sum: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, m: Any, mass: Any, below: Any) -> Any:
+def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
     """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing."""
+    m, mass, below = t.m, t.mass, t.below
     for r in range(LANES):
-        mass[r], below[r] = 0, 0
+        t.counted[r], mass[r], below[r] = 1, 0, 0
     for h in range(classes):
         for r in range(LANES):
             k = h * LANES + r
@@ -112,8 +154,9 @@ def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, m: Any, mass: A
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def over_open(x: Any, w: Any, step: Any, classes: Any, m: Any, mass: Any, below: Any, count: Any) -> Any:
+def over_open(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked."""
+    m, mass, below, count = t.m, t.open_mass, t.open_below, t.open_count
     for r in range(LANES):
         mass[r], below[r], count[r] = 0, 0, 0
     for h in range(classes):
@@ -123,6 +166,43 @@ def over_open(x: Any, w: Any, step: Any, classes: Any, m: Any, mass: Any, below:
             mass[r] += a
             below[r] += a * (m[r] - x[h * LANES + r]) if is_open else a
             count[r] += cast(1, m[r]) if is_open else cast(0, m[r])
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def finish(t: Any, soft: Any, smoothing: Any, z_loss: Any) -> Any:
+    """ℓ_i of each lane, 0 where it doesn't count; leaves what its gradient is made of in total, kept and share."""
+    for r in range(LANES):
+        log_sum, mass, below = np.float64(t.log_sum[r]), np.float64(t.mass[r]), np.float64(t.below[r])
+        surprise = mass * log_sum + (below if soft else mass * below)
+        share = 0.0
+        if smoothing > 0:
+            share, open_mass = smoothing / t.open_count[r], np.float64(t.open_mass[r])
+            mass = (1.0 - smoothing) * mass + share * open_mass
+            surprise = (1.0 - smoothing) * surprise + share * (t.open_below[r] + open_mass * log_sum)
+        loss, alpha = sample.of_distribution(mass, surprise, t.m[r] + log_sum, z_loss)
+        up = np.float64(t.up[r])
+        t.loss[r] = loss if t.counted[r] != 0 else 0.0
+        t.total[r], t.kept[r], t.share[r] = up * alpha / t.total[r], up * (1.0 - smoothing), up * share
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def finish_focal(t: Any, gamma: Any, z_loss: Any) -> Any:
+    """The same of the focal loss."""
+    for r in range(LANES):
+        s = -(t.below[r] + t.log_sum[r])
+        loss, alpha, c = sample.of_focal(t.mass[r], s, t.m[r] + t.log_sum[r], gamma, z_loss)
+        up = np.float64(t.up[r])
+        t.loss[r] = loss if t.counted[r] != 0 else cast(0, loss)
+        t.total[r], t.kept[r] = up * alpha / t.total[r], up * c
+
+
+@njit(fastmath=SUMS, error_model="numpy")
+def sum_of(loss: Any, count: Any) -> Any:
+    """Σ ℓ_i in float64."""
+    total = 0.0
+    for r in range(count):
+        total += loss[r]
+    return total
 
 
 @njit(fastmath=EXACT, error_model="numpy")

@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp
-from losscope.kernels.cpu.intrinsics import at, larger, load, prefetch, store, stream_scaled
+from losscope.kernels.cpu.intrinsics import at, larger, load, prefetch, prefetch_to_write, store, stream_scaled
 
 BLOCK = 4096  # classes: 16 KiB of float32
 STRIDE = 512  # classes between two rounds of prefetching
@@ -28,13 +28,14 @@ def largest(z: Any, start: Any, first: Any, last: Any) -> Any:
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, later: Any) -> Any:
-    """Σ_h e^{z_h − m}; the terms are kept in e. Meanwhile `later`, what is read next, comes into cache."""
+def exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, later: Any, goal: Any) -> Any:
+    """Σ_h e^{z_h − m}; the terms are kept in e. What is read `later` and the `goal` of the gradient come into cache."""
     total = m - m
     for begin in range(first, last, STRIDE):
         end = min(begin + STRIDE, last)
         for h in range(begin, end, 16):
             prefetch(later, h)
+            prefetch_to_write(goal, h)
         for h in range(begin, end):
             term = exp(load(z, start + h) - m)
             store(e, h, term)
@@ -64,7 +65,7 @@ def shifted_sum(z: Any, start: Any, classes: Any, lowest: Any, e: Any, shifts: A
         before, later = m, at(z, start + BLOCK)
         m = larger(m, largest(z, start, first, last))
         if keep:
-            part = exponentials(z, start, first, last, m, e, later)
+            part = exponentials(z, start, first, last, m, e, later, later)
             shifts[first // BLOCK] = m
         else:
             part = sum_of_exponentials(z, start, first, last, m, later)

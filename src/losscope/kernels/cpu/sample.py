@@ -15,25 +15,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
-from losscope.kernels.cpu.functions import EXACT
+from losscope.kernels.cpu.functions import EXACT, exp, expm1, log
+from losscope.kernels.cpu.intrinsics import cast
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def of_distribution(mass: Any, surprise: Any, lse: Any, z_loss: Any) -> Any:
     """(ℓ, α) from A = Σ_h a_h and Σ_h a_h (−s_h)."""
-    return surprise + z_loss * mass * lse * lse, mass * (1 + 2 * z_loss * lse)
+    return surprise + z_loss * mass * lse * lse, mass + mass * ((z_loss + z_loss) * lse)
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def of_focal(w: Any, s: Any, lse: Any, gamma: Any, z_loss: Any) -> Any:
     """(ℓ, α, c) from w_y and s_y."""
-    p, u = np.exp(s), -np.expm1(s)
-    power = u**gamma
-    c = power - gamma * power / u * p * s if p > 0 and u > 0 else power
-    return w * (power * -s + z_loss * lse * lse), w * (c + 2 * z_loss * lse), c
+    p, u, nothing = exp(s), -expm1(s), cast(0, s)
+    power = exp(gamma * log(u))
+    c = power - gamma * (power / u) * (p * s) if p > nothing and u > nothing else power
+    return w * (power * -s + z_loss * lse * lse), w * (c + (z_loss + z_loss) * lse), c
 
 
 @njit(error_model="numpy")

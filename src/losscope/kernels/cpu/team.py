@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+DRAWS, SMALLEST, LARGEST = 128, 1 << 12, 1 << 20
+
 _forked = False
 
 
@@ -50,6 +52,14 @@ def _pool() -> ThreadPoolExecutor:
 def team_size(chunks: int) -> int:
     """As many threads as torch would use, and no more than there are chunks."""
     return 1 if _forked else max(1, min(torch.get_num_threads(), chunks))
+
+
+def chunk_size(values: int) -> int:
+    """How many values a thread draws at a time: of many threads each has some to draw.
+
+    Beyond that the longer, the better: memory is fetched ahead, and at the end of a chunk that was for another thread.
+    """
+    return min(max(values // DRAWS, SMALLEST), LARGEST)
 
 
 def run(address: int, arguments: int, threads: int) -> None:

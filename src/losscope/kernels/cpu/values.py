@@ -13,15 +13,21 @@ from torch import Tensor
 from losscope.kernels.cpu import compiled, memory, team
 from losscope.kernels.cpu.arguments import Elementwise
 from losscope.kernels.cpu.classes import Result, real
-from losscope.kernels.cpu.elementwise import over_labels, over_squares
+from losscope.kernels.cpu.elementwise import RUN, over_labels, over_squares
 from losscope.kernels.options import BinaryOptions
 
-BLOCK = 4096  # values that a thread draws at a time, rounded up to whole rows where a weight is per column
+BLOCK = 4 * RUN  # values, rounded up to whole rows where a weight is per column
 
 
 def repeats(weight: Tensor | None, z: Tensor) -> bool:
     """Whether a weight is one number, one per column, or one per value: what the kernels can index."""
     return weight is None or weight.numel() == 1 or weight.shape in (z.shape, z.shape[-1:])
+
+
+def is_plain(weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions) -> bool:
+    """No weight of any kind, no focal loss, nothing ignored, one sum."""
+    optionless = not options.focal_gamma and options.ignore_index is None and options.reduction != "none"
+    return weight is None and pos_weight is None and optionless
 
 
 def binary_cross_entropy_with_logits(
@@ -33,8 +39,9 @@ def binary_cross_entropy_with_logits(
     *,
     gradient: bool,
     upstream: Tensor | None = None,
+    check: Callable[[], None],
 ) -> Result:
-    """The loss and, where wanted, its gradient times upstream."""
+    """The loss and, where wanted, its gradient times upstream; `check` is called where a target looks out of range."""
     ignored = options.ignore_index
     counted = z.numel() if ignored is None else int((target != ignored).sum())
     arguments = Elementwise(
@@ -42,12 +49,11 @@ def binary_cross_entropy_with_logits(
         gamma=options.focal_gamma,
         ignore_index=0.0 if ignored is None else ignored,
         ignoring=ignored is not None,
-        plain=weight is None and pos_weight is None and not options.focal_gamma and ignored is None,
+        plain=is_plain(weight, pos_weight, options),
     )
-    arguments.plain = arguments.plain and options.reduction != "none"
     over = float(counted) if options.reduction == "mean" else 1.0
     weights = {"weight": weight, "pos_weight": pos_weight}
-    return _compute(over_labels, arguments, z, target, weights, options.reduction, over, gradient, upstream)
+    return _compute(over_labels, arguments, z, target, weights, options.reduction, over, gradient, upstream, check)
 
 
 def mse_loss(
@@ -70,11 +76,13 @@ def _compute(
     over: float,
     gradient: bool,
     upstream: Tensor | None,
+    check: Callable[[], None] | None = None,
 ) -> Result:
     numbers, per_value = real(z.dtype), reduction == "none"
     columns = z.shape[-1] if z.ndim and any(w is not None and w.numel() > 1 for w in weights.values()) else 1
     a.block, a.values = columns * ceil(BLOCK / columns), z.numel()
-    chunks = ceil(a.values / a.block)
+    a.chunk = a.block * ceil(team.chunk_size(a.values) / a.block)
+    chunks = ceil(a.values / a.chunk)
 
     out = memory.empty(tuple(z.shape), z.dtype) if gradient else None
     loss = torch.empty(z.shape if per_value else 0, dtype=numbers)
@@ -89,6 +97,8 @@ def _compute(
     threads = team.team_size(chunks)
     team.run(compiled.address(kernel, Elementwise, z.dtype), ctypes.addressof(a), threads)
     del used
+    if check is not None and counters[1]:
+        check()
     total = loss if per_value else partial.sum().div_(over)
     return Result(total.to(z.dtype), out, None)
 
