@@ -52,15 +52,15 @@ class ResidualDisplay(Display):
         """A bar for each bin, all equally wide: the scale is logarithmic to both sides of 0."""
         spans = [f"{number(a)} – {number(b)}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
         rows = [[s, int(n)] for s, n in zip(spans, self.counts, strict=True)]
-        step = max(1, len(self.edges) // 8)
+        step = max(1, len(self.edges) // 6)
         ticks = np.arange(0, len(self.edges), step)
         result = figure(
             "How far off, and to which side",
             self.describe(),
             table([f"r ({self.unit})", "values"], rows),
-            x=f"residual r = z − t ({self.unit}), logarithmic to both sides of 0",
+            x=f"residual r = z − t ({self.unit})<br>logarithmic to both sides of 0",
             y="values",
-            xaxis={"tickvals": ticks - 0.5, "ticktext": [f"{self.edges[t]:.2g}" for t in ticks]},
+            xaxis={"tickvals": ticks - 0.5, "ticktext": [f"{self.edges[t]:.1g}".replace("-", "−") for t in ticks]},
         )
         result.add_bar(
             x=np.arange(len(self.counts)),

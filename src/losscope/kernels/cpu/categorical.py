@@ -172,7 +172,7 @@ def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: An
         before, later = m, at(pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner) + dense.BLOCK)
         m = larger(m, rows.largest(x, 0, first, last))
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later, later)
+        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later, e)
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:
@@ -291,7 +291,7 @@ def adjacent_row(a: Any, i: Any, real: Any, e: Any) -> Any:
         before, later = m, at(z, start + dense.BLOCK)
         m = larger(m, rows.largest(z, start, first, last))
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later, later)
+        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later, e)
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:

@@ -65,7 +65,7 @@ def shifted_sum(z: Any, start: Any, classes: Any, lowest: Any, e: Any, shifts: A
         before, later = m, at(z, start + BLOCK)
         m = larger(m, largest(z, start, first, last))
         if keep:
-            part = exponentials(z, start, first, last, m, e, later, later)
+            part = exponentials(z, start, first, last, m, e, later, e)
             shifts[first // BLOCK] = m
         else:
             part = sum_of_exponentials(z, start, first, last, m, later)
