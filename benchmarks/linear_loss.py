@@ -5,8 +5,9 @@
 Forward and backward, to the input and the weight. A larger shape: --shape 4096 1024 50000 (minutes). Writes
 benchmarks/results/linear_loss.txt when it ran everything at the shape above.
 
-Memory is measured in a process for each: the most that it held beyond the gradients, after a small call that loads and
-compiles what there is. The error is that of dx and dW against float64, relative to the largest entry.
+Memory is measured in a process for each: the most that it held beyond the gradients, after a first call that loads and
+compiles what there is and whose memory went back to the system. The error is that of dx and dW against float64,
+relative to the largest entry.
 
 filter_eps is measured on outputs as peaked as a language model's: a bias of Zipf's ln(1/rank) over classes in random
 order, plus Gaussian logits, of which the targets are drawn.
@@ -81,11 +82,8 @@ def held(name: str, shape: tuple[int, ...]) -> float:
 
 def print_held(name: str, shape: tuple[int, ...]) -> None:
     loss = LOSSES[name]()
-    n, d, h = shape
-    problem(n, d, h // 2).gradients(loss)
     p = problem(*shape)
-    if "compile" in name:  # a second shape is compiled again
-        p.gradients(loss)
+    p.gradients(loss)  # loads and compiles what there is, oneDNN's kernels for these sizes among it
     ctypes.CDLL(None).malloc_trim(0)  # else what the first calls gave back would be there to be taken again
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")

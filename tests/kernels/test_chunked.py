@@ -68,6 +68,23 @@ def test_every_option_equals_the_reference(options, weighted, seed, kind):
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("classes", [1, 3, 7, 2051])
+def test_float32_takes_products_of_any_size_and_layout(classes, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        layer, y = problem(n=11, d=5, h=classes)
+        narrow = [t.detach().float().requires_grad_() for t in (layer[0], layer[1].T.contiguous().T, layer[2])]
+        (loss, gradients), _ = both(narrow, y)
+        _, (expected, right) = both(layer, y)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+    for got, want in zip(gradients, right, strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-6)
+
+
 def test_a_second_backward_gives_the_same_gradient():
     layer, y = problem()
     loss = 3 * ls.linear_cross_entropy(layer[0], layer[1], y)

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import reference
+from losscope.kernels.chunked import products
 from losscope.kernels.options import CategoricalOptions, Stats
 
-CHUNK_BYTES = 12 * 2**20
+CHUNK_BYTES = 21 * 2**19
 """What the logits of one chunk may take."""
 
 FEWEST_ROWS = 64
@@ -150,7 +151,7 @@ def _logits(layer: Layer, part: slice, memory: Memory) -> Tensor:
     x, w = layer.x[part], layer.weight.flatten(0, -2)
     z = memory.narrow[: x.shape[0]]
     for some in blocks(len(w), w):
-        torch.mm(x, w[some].T, out=z.flatten(1)[:, some])
+        products.logits(x, w[some], out=z.flatten(1)[:, some])
     if layer.bias is not None:
         z.add_(layer.bias)
     return z if memory.wide is memory.narrow else memory.wide[: x.shape[0]].copy_(z)
@@ -173,7 +174,7 @@ def _spend(dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradient
 def _products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None) -> None:
     """Over all classes."""
     if dx is not None:
-        torch.mm(dz, w, out=dx)
+        products.weighted_rows(dz, w, out=dx)
     if dw is not None and dw.dtype == dz.dtype:
         dw.addmm_(dz.T, x)
     elif dw is not None:  # a product in low precision is made before it is added: a block at a time
