@@ -49,6 +49,7 @@ LARGE_MEMORY = 1 << 21
 """The same for squares and picks, of which torch's operators are quick until their gradient leaves the cache."""
 
 _forced: ContextVar[Kernel | None] = ContextVar("losscope_kernel", default=None)
+forced = _forced.get  # the kernel that is asked for by name
 
 
 @contextmanager
@@ -88,16 +89,15 @@ def _load(name: str) -> Kernel:
 
 def is_free() -> bool:
     """In eager mode, and no kernel asked for by name."""
-    return not torch.compiler.is_compiling() and _forced.get() is None
+    return not torch.compiler.is_compiling() and forced() is None
 
 
 def _kernel(z: Tensor, large: int = LARGE, size: int | None = None) -> Kernel:
     """The kernel for these raw outputs, or for so many that are still to be made; the fused one if they are `large`."""
     if torch.compiler.is_compiling():  # it cannot read a context variable; the rest it fuses itself
         return eager
-    forced = _forced.get()
-    if forced is not None:
-        return forced
+    if (kernel := forced()) is not None:
+        return kernel
     if z.is_cuda:
         return _load("triton")
     return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= large else eager

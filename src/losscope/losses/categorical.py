@@ -115,13 +115,12 @@ def cross_entropy(
     Source: :func:`torch.nn.functional.cross_entropy`; label smoothing Szegedy et al. 2016, section 7; focal Lin et
     al. 2017, eq. 4; z-loss Chowdhery et al. 2022 (PaLM), section 5; softcap Gemma 2, section 2.
     """
-    options = CategoricalOptions(
-        ignore_index, reduction, label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats
-    )
-    if group is None and not inplace_backward:
-        loss = direct.cross_entropy(input, target, weight, options)
+    extras = (label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats)
+    if extras == direct.NO_EXTRAS and group is None and not inplace_backward:
+        loss = direct.cross_entropy(input, target, weight, ignore_index, reduction)
         if loss is not None:
             return loss
+    options = CategoricalOptions(ignore_index, reduction, *extras)
     if group is not None or is_dtensor(input):
         return sharded.cross_entropy(input, target, weight, options, group)
     validate.class_logits("cross_entropy", input)
