@@ -98,7 +98,19 @@ def index_target(where: str, z: Tensor, y: object, ignore_index: int, num_classe
 
 
 def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
-    """``target`` is an index target, or a soft one: floating and of the shape of ``z``."""
+    """``target`` is an index target, or a soft one: floating and of the shape of ``z``, with values in [0, 1]."""
+    class_target_type(where, z, target, ignore_index, num_classes)
+    soft_values(where, target)
+
+
+def soft_values(where: str, target: object) -> None:
+    """What of a class target's values is left to check when its type is known."""
+    if isinstance(target, Tensor) and target.is_floating_point():
+        unit_interval(where, "soft targets", target)
+
+
+def class_target_type(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
+    """An index target, looked at in full, or a soft one, whose values :func:`soft_values` checks."""
     if isinstance(target, Tensor) and target.shape == z.shape and target.is_floating_point():
         integer(where, "ignore_index", ignore_index)
         if ignore_index >= 0:
@@ -109,7 +121,6 @@ def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_c
                 "leave the samples out by indexing both tensors, or give their rows q = 0 and a normalizer",
             )
         same_device(where, "target", target, z)
-        unit_interval(where, "soft targets", target)
     else:
         index_target(where, z, target, ignore_index, num_classes)
 

@@ -391,6 +391,25 @@ def test_focal_loss_of_sure_and_of_unsure_samples(classes, gamma):
     assert distance(gradient, true_gradient) < 1e-6
 
 
+@pytest.mark.parametrize("bad", [-0.25, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("shape", [(70, 7), (5, 300), (3, 5000), (4, 7, 80), (4, 300, 3)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"softcap": 5.0}, {"return_stats": True}, {"label_smoothing": 0.1}, {"reduction": "none"}],
+    ids=lambda options: ",".join(options),
+)
+def test_a_soft_target_out_of_range_is_seen_on_the_way(bad, shape, options):
+    z, q = torch.randn(shape, requires_grad=True), torch.randn(shape).softmax(1)
+    weight = torch.ones(shape[1])
+    weight[-1] = 0  # the loss would not show it there
+    ls.cross_entropy(z, q, weight, **options)
+    q[-1, -1] = bad
+    with pytest.raises(ls.InputError, match="soft targets in"):
+        ls.cross_entropy(z, q, weight, **options)
+    with torch.no_grad(), pytest.raises(ls.InputError, match="soft targets in"):
+        ls.cross_entropy(z, q, weight, **options)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("wrong", [-0.25, 1.5, float("nan"), float("inf")])
 @pytest.mark.parametrize("wanted", [True, False])

@@ -133,11 +133,22 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 
 
 def cross_entropy(
-    z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions, *, inplace_backward: bool = False
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    check: Callable[[], None],
+    *,
+    inplace_backward: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
+    """`check` refuses soft targets out of range: beforehand, or after a kernel that has looked at them on its way."""
     if operator.serves(z, target, weight) and z.numel() >= LARGE_CALL:
         return operator.cross_entropy(z, target, weight, options)
     kernel = _kernel(z, large_categorical(z))
+    looking = getattr(kernel, "cross_entropy_looking", None)
+    if looking is not None:
+        return looking(z, target, weight, options, check)  # type: ignore[no-any-return]
+    check()
     inplace = getattr(kernel, "cross_entropy_inplace", None) if inplace_backward else None
     return (inplace or kernel.cross_entropy)(z, target, weight, options)
 

@@ -124,7 +124,7 @@ def cross_entropy(
     if group is not None or is_dtensor(input):
         return sharded.cross_entropy(input, target, weight, options, group)
     validate.class_logits("cross_entropy", input)
-    validate.class_target("cross_entropy", input, target, ignore_index)
+    validate.class_target_type("cross_entropy", input, target, ignore_index)
     soft = target.is_floating_point()
     validate.categorical_options("cross_entropy", options, soft=soft)
     if weight is not None:
@@ -133,7 +133,11 @@ def cross_entropy(
         validate.overwritable("cross_entropy", autocast(input))
     options = over_ranks(options, target, weight)
     target = target if soft else target.long()
-    return dispatch.cross_entropy(autocast(input), target, weight, options, inplace_backward=inplace_backward)
+
+    def check() -> None:
+        validate.soft_values("cross_entropy", target)
+
+    return dispatch.cross_entropy(autocast(input), target, weight, options, check, inplace_backward=inplace_backward)
 
 
 def nll_loss(

@@ -42,12 +42,24 @@ def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
 ) -> Tensor | tuple[Tensor, Stats]:
     """Loss and gradient in one walk over the logits."""
+    return cross_entropy_looking(z, target, weight, options, lambda: None)
+
+
+def cross_entropy_looking(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    check: Callable[[], None],
+) -> Tensor | tuple[Tensor, Stats]:
+    """The same, where the walk itself sees whether a soft target may be out of range, and has it checked only then."""
     if not serves.categorical(z, target, weight, options):
+        check()
         return eager.cross_entropy(z, target, weight, options)
     plain = options._replace(return_stats=False)
     job = autograd.Job(
         lambda z, gradient, upstream: classes.compute(
-            z, target, weight, options if upstream is None else plain, gradient=gradient, upstream=upstream
+            z, target, weight, options if upstream is None else plain, gradient=gradient, upstream=upstream, check=check
         ),
         lambda z: reference.cross_entropy(z, target, weight, plain),
         gradient_in_forward=options.reduction != "none",
@@ -55,6 +67,7 @@ def cross_entropy(
     try:
         loss, *stats = autograd.apply(z, job)
     except NotCompiled:
+        check()
         return eager.cross_entropy(z, target, weight, options)
     return (loss, Stats(*stats)) if options.return_stats else loss
 

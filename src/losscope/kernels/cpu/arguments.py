@@ -25,7 +25,7 @@ ELEMENTS = {
 }
 
 _ADDRESSES = (
-    "counters",  # int64[2]: the next chunk, the next thread's number
+    "counters",  # int64[3]: the next chunk, the next thread's number, whether a soft target may be out of range
     "z",
     "target",  # y (int64) or q (elements)
     "weight",  # w_h, or ones for one block

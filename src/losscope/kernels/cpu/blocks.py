@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray, njit
 
 from losscope.kernels.cpu import lanes, rows
-from losscope.kernels.cpu.categorical import is_ignored, offset, record, unaligned, upstream
+from losscope.kernels.cpu.categorical import is_ignored, look, offset, record, unaligned, upstream
 from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store, take
 from losscope.kernels.cpu.lanes import LANES
 
@@ -30,6 +30,8 @@ class Terms(NamedTuple):
     up: Any
     loss: Any
     part: Any
+    lowest: Any
+    highest: Any
 
 
 PER_LANE = len(Terms._fields)  # numbers kept for every lane beside its classes
@@ -53,6 +55,8 @@ def terms_at(row: Any) -> Any:
         at(row, 11 * LANES),
         at(row, 12 * LANES),
         at(row, 13 * LANES),
+        at(row, 14 * LANES),
+        at(row, 15 * LANES),
     )
 
 
@@ -132,6 +136,8 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
     if a.soft:
         read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q)
         lanes.over_target(x, w, a.weighted, q, classes, t)
+        for r in range(LANES):
+            look(a, t.mass[r], t.below[r], t.lowest[r], t.highest[r])
     else:
         index_terms(a, i, count, x, t, real)
     if a.smoothing > 0:

@@ -155,6 +155,13 @@ def load_logits(a: Any, i: Any, first: Any, last: Any, x: Any) -> Any:
 
 
 @njit(error_model="numpy")
+def look(a: Any, mass: Any, below: Any, lowest: Any, highest: Any) -> Any:
+    """A flag where a soft target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
+    if not (lowest <= 0 and highest <= 1 and mass == mass):
+        pointer(a.counters, np.int64(0))[2] = 1
+
+
+@njit(error_model="numpy")
 def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: Any) -> Any:
     """One walk over a row: m, S, then (A, Σ a (−s)) of the target and of the open classes, and K.
 
@@ -180,6 +187,7 @@ def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: An
             load_target(a, i, first, last, q)
             part = dense.over_target(x, 0, w, q, 0, first, last, m)
             mass, below = mass + part[0], below + part[1]
+            look(a, *part)
         if a.smoothing > 0:
             opened = dense.over_open(x, 0, w, first, last, m)
             open_mass, open_below, count = open_mass + opened[0], open_below + opened[1], count + opened[2]
@@ -297,6 +305,7 @@ def adjacent_row(a: Any, i: Any, real: Any, e: Any) -> Any:
         if a.soft:
             part = dense.over_target(z, start, w, q, goal, first, last, m)
             mass, below = mass + part[0], below + part[1]
+            look(a, *part)
         if a.smoothing > 0:
             opened = dense.over_open(z, start, w, first, last, m)
             open_mass, open_below, count = open_mass + opened[0], open_below + opened[1], count + opened[2]

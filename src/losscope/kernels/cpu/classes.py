@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -59,11 +60,13 @@ def compute(
     upstream: Tensor | None = None,
     into: Tensor | None = None,
     wide: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> Result:
     """The loss and, where wanted, ∂(Σ_i upstream_i ℓ_i)/∂z, or of upstream times the reduced loss.
 
     The gradient is written ``into`` memory of z's layout, which may be z itself: a row is read before it is written.
     The loss is in the dtype it was computed in where it goes on ``wide``, and in z's where it is the result.
+    `check` is called where a soft target looks out of range.
     """
     samples, classes, inner = samples_of(z)
     x, steps = laid_out(z)
@@ -108,15 +111,17 @@ def compute(
         arguments.target_outer, arguments.target_class, arguments.target_inner = target_steps
     if out is not None:
         _, (arguments.gradient_outer, arguments.gradient_class, arguments.gradient_inner) = laid_out(out)
-    total = _run(arguments, z.dtype, numbers)
+    total, suspect = _run(arguments, z.dtype, numbers)
+    if suspect and check is not None:
+        check()
 
     result = loss.view(target.shape if not soft else _sample_shape(z)) if per_sample else total.div_(over)
     told = _stats(stats, target, z, options) if options.return_stats else None
     return Result(result if wide else result.to(z.dtype), out, told)
 
 
-def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> Tensor:
-    """Choose the kernel, share out the samples; Σ_i ℓ_i in float64."""
+def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> tuple[Tensor, bool]:
+    """Choose the kernel, share out the samples; Σ_i ℓ_i in float64, and whether a target may be out of range."""
     a = arguments
     a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
     adjacent = a.z_class == 1 and (not a.gradient or a.gradient_class == 1)
@@ -132,12 +137,12 @@ def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> Te
     chunks = -(-a.samples // a.chunk)
     threads = team.team_size(chunks)
 
-    counters = torch.zeros(2, dtype=torch.int64)
+    counters = torch.zeros(3, dtype=torch.int64)
     partial = torch.empty(chunks, dtype=torch.float64)
     scratch = torch.empty(threads * a.scratch_size, dtype=numbers)
     a.counters, a.partial, a.scratch = counters.data_ptr(), partial.data_ptr(), scratch.data_ptr()
     team.run(compiled.address(kernel, Categorical, dtype), ctypes.addressof(a), threads)
-    return partial.sum()
+    return partial.sum(), bool(a.soft and counters[2])
 
 
 def _upstream(

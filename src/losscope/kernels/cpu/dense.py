@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp, tanh
-from losscope.kernels.cpu.intrinsics import at, cast, load, prefetch, store
+from losscope.kernels.cpu.intrinsics import at, cast, larger, load, prefetch, store
 from losscope.kernels.cpu.rows import STRIDE
 
 BLOCK = 2048  # classes: 8 KiB of float32, since up to four arrays of them are at work
@@ -56,17 +56,23 @@ def over_open(x: Any, start: Any, w: Any, first: Any, last: Any, m: Any) -> Any:
 
 @njit(fastmath=SUMS, error_model="numpy")
 def over_target(x: Any, start: Any, w: Any, q: Any, goal: Any, first: Any, last: Any, m: Any) -> Any:
-    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing. The next block of q comes into cache."""
+    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)), −min_h q_h, max_h q_h; a class with q_h = 0 adds nothing.
+
+    The next block of q comes into cache.
+    """
     mass, below, later = m - m, m - m, at(q, goal + BLOCK)
+    lowest, highest = -load(q, goal + first), load(q, goal + first)
     for begin in range(first, last, STRIDE):
         end = min(begin + STRIDE, last)
         for h in range(begin, end, 16):
             prefetch(later, h)
         for h in range(begin, end):
-            a = w[h] * load(q, goal + h)
+            q_h = load(q, goal + h)
+            lowest, highest = larger(lowest, -q_h), larger(highest, q_h)
+            a = w[h] * q_h
             mass += a
             below += a * (m - load(x, start + h)) if a != cast(0, m) else m - m
-    return mass, below
+    return mass, below, lowest, highest
 
 
 @njit(fastmath=EXACT, error_model="numpy")

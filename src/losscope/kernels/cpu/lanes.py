@@ -142,13 +142,15 @@ def logarithms(total: Any, log_sum: Any) -> Any:
 
 @njit(fastmath=EXACT, error_model="numpy")
 def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
-    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing."""
-    m, mass, below = t.m, t.mass, t.below
+    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)), −min_h q_h, max_h q_h; a class with q_h = 0 adds nothing."""
+    m, mass, below, lowest, highest = t.m, t.mass, t.below, t.lowest, t.highest
     for r in range(LANES):
         t.counted[r], mass[r], below[r] = 1, 0, 0
+        lowest[r], highest[r] = -q[r], q[r]
     for h in range(classes):
         for r in range(LANES):
             k = h * LANES + r
+            lowest[r], highest[r] = larger(lowest[r], -q[k]), larger(highest[r], q[k])
             a = w[h * step] * q[k]
             mass[r] += a
             below[r] += a * (m[r] - x[k]) if a != cast(0, a) else a
