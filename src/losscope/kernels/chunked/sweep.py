@@ -20,7 +20,7 @@ from losscope.kernels import reference
 from losscope.kernels.chunked import products
 from losscope.kernels.options import CategoricalOptions, Stats
 
-CHUNK_BYTES = 21 * 2**19
+CHUNK_BYTES = 10 * 2**20
 """What the logits of one chunk may take."""
 
 FEWEST_ROWS = 64

@@ -136,12 +136,12 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
     if a.soft:
         read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q)
         lanes.over_target(x, w, a.weighted, q, classes, t)
+        lanes.range_of(q, classes, t, at(pointer(a.target, a.element), (i + LANES) * a.target_outer))
         for r in range(LANES):
             look(a, t.mass[r], t.below[r], t.lowest[r], t.highest[r])
     else:
         index_terms(a, i, count, x, t, real)
-    if a.smoothing > 0:
-        lanes.over_open(x, w, a.weighted, classes, t)
+    is_open = lanes.over_open(x, w, a.weighted, classes, t) if a.smoothing > 0 else True
     upstreams(a, i, count, t, real)
     if a.gamma > 0:
         lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real))
@@ -155,17 +155,20 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
         for r in range(count):
             tell(a, i + r, r, is_ignored(a, i + r), x, q, t.m[r], t.log_sum[r], real)
     if a.gradient != 0:
-        write_gradient(a, i, count, real, x, e, q, t)
+        write_gradient(a, i, count, real, x, e, q, t, is_open)
     return lanes.sum_of(t.loss, count)
 
 
 @njit(error_model="numpy")
-def write_gradient(a: Any, i: Any, count: Any, real: Any, x: Any, e: Any, q: Any, t: Any) -> Any:
+def write_gradient(a: Any, i: Any, count: Any, real: Any, x: Any, e: Any, q: Any, t: Any, is_open: Any) -> Any:
     """∂/∂z_h = (factor · e^{x_h − m} − share · w_h [h is open] − kept · w_h q_h) ∂x_h/∂z_h, and 0 where ignored."""
     classes, w, y = a.classes, pointer(a.weight, real), pointer(a.target, np.int64(0))
-    lanes.scale(e, classes, t.total)
-    if a.smoothing > 0:
-        lanes.subtract_open(e, x, w, a.weighted, classes, t.share)
+    if a.smoothing > 0 and is_open:
+        lanes.scale_all(e, w, a.weighted, classes, t.total, t.share)
+    else:
+        lanes.scale(e, classes, t.total)
+        if a.smoothing > 0:
+            lanes.subtract_open(e, x, w, a.weighted, classes, t.share)
     if a.soft:
         lanes.subtract_target(e, w, a.weighted, q, classes, t.kept)
     else:

@@ -142,30 +142,85 @@ def logarithms(total: Any, log_sum: Any) -> Any:
 
 @njit(fastmath=EXACT, error_model="numpy")
 def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
-    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)), −min_h q_h, max_h q_h; a class with q_h = 0 adds nothing."""
-    m, mass, below, lowest, highest = t.m, t.mass, t.below, t.lowest, t.highest
+    """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing."""
+    m, mass, below = t.m, t.mass, t.below
     for r in range(LANES):
         t.counted[r], mass[r], below[r] = 1, 0, 0
-        lowest[r], highest[r] = -q[r], q[r]
     for h in range(classes):
+        w_h = w[h * step]
         for r in range(LANES):
-            k = h * LANES + r
-            lowest[r], highest[r] = larger(lowest[r], -q[k]), larger(highest[r], q[k])
-            a = w[h * step] * q[k]
+            a = w_h * q[h * LANES + r]
             mass[r] += a
-            below[r] += a * (m[r] - x[k]) if a != cast(0, a) else a
+            below[r] += a * (m[r] - x[h * LANES + r])
+    if not are_finite(below):
+        over_some_target(x, w, step, q, classes, t)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def over_some_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
+    """The second sum where some classes are masked, and 0·∞ would not be 0."""
+    m, below = t.m, t.below
+    for r in range(LANES):
+        below[r] = 0
+    for h in range(classes):
+        w_h = w[h * step]
+        for r in range(LANES):
+            a = w_h * q[h * LANES + r]
+            below[r] += a * (m[r] - x[h * LANES + r]) if a != cast(0, a) else a
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def are_finite(sums: Any) -> Any:
+    """Whether all are, found without a branch in the loop: ∞ − ∞ is NaN."""
+    nothing = cast(0, sums[0])
+    for r in range(LANES):
+        nothing += sums[r] - sums[r]
+    return nothing == 0
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def range_of(q: Any, classes: Any, t: Any, later: Any) -> Any:
+    """−min_h q_h and max_h q_h. What is read `later` comes into cache."""
+    lowest, highest = t.lowest, t.highest
+    for r in range(LANES):
+        lowest[r], highest[r] = -q[r], q[r]
+    for k in range(0, classes * LANES, LANES):
+        for r in range(0, LANES, TILE):
+            prefetch(later, k + r)
+        for r in range(LANES):
+            lowest[r], highest[r] = larger(lowest[r], -q[k + r]), larger(highest[r], q[k + r])
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def over_open(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
-    """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked."""
+    """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked; whether that is every class."""
+    m, below, mass = t.m, t.open_below, cast(0, t.m[0])
+    for r in range(LANES):
+        below[r] = 0
+    for h in range(classes):
+        w_h = w[h * step]
+        mass += w_h
+        for r in range(LANES):
+            below[r] += w_h * (m[r] - x[h * LANES + r])
+    if not are_finite(below):
+        over_some(x, w, step, classes, t)
+        return False
+    for r in range(LANES):
+        t.open_mass[r], t.open_count[r] = mass, classes
+    return True
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def over_some(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
+    """The same where some classes are masked."""
     m, mass, below, count = t.m, t.open_mass, t.open_below, t.open_count
     for r in range(LANES):
         mass[r], below[r], count[r] = 0, 0, 0
     for h in range(classes):
+        w_h = w[h * step]
         for r in range(LANES):
             is_open = x[h * LANES + r] != -np.inf
-            a = w[h * step] if is_open else cast(0, m[r])
+            a = w_h if is_open else cast(0, m[r])
             mass[r] += a
             below[r] += a * (m[r] - x[h * LANES + r]) if is_open else a
             count[r] += cast(1, m[r]) if is_open else cast(0, m[r])
@@ -217,20 +272,31 @@ def scale(e: Any, classes: Any, factor: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
+def scale_all(e: Any, w: Any, step: Any, classes: Any, factor: Any, share: Any) -> Any:
+    """e ← factor · e − share · w_h."""
+    for h in range(classes):
+        w_h = w[h * step]
+        for r in range(LANES):
+            e[h * LANES + r] = factor[r] * e[h * LANES + r] - share[r] * w_h
+
+
+@njit(fastmath=EXACT, error_model="numpy")
 def subtract_open(e: Any, x: Any, w: Any, step: Any, classes: Any, share: Any) -> Any:
     """e ← e − share · w_h where the class is not masked."""
     for h in range(classes):
+        w_h = w[h * step]
         for r in range(LANES):
             k = h * LANES + r
-            e[k] -= share[r] * w[h * step] if x[k] != -np.inf else cast(0, share[r])
+            e[k] -= share[r] * w_h if x[k] != -np.inf else cast(0, share[r])
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def subtract_target(e: Any, w: Any, step: Any, q: Any, classes: Any, kept: Any) -> Any:
     """e ← e − kept · w_h q_h."""
     for h in range(classes):
+        w_h = w[h * step]
         for r in range(LANES):
-            e[h * LANES + r] -= kept[r] * (w[h * step] * q[h * LANES + r])
+            e[h * LANES + r] -= kept[r] * (w_h * q[h * LANES + r])
 
 
 @njit(fastmath=EXACT, error_model="numpy")
