@@ -244,14 +244,30 @@ def finish(t: Any, soft: Any, smoothing: Any, z_loss: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
+def powers(s: Any, gamma: Any, power: Any, c: Any) -> Any:
+    """u^γ and c of each lane; both in one loop would not become vector instructions."""
+    for r in range(LANES):
+        power[r] = sample.focal_power(s[r], gamma)
+    for r in range(LANES):
+        c[r] = sample.focal_slope(s[r], power[r], gamma)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
 def finish_focal(t: Any, gamma: Any, z_loss: Any) -> Any:
     """The same of the focal loss."""
+    s, lse, power, c = t.share, t.part, t.open_mass, t.kept
+    for r in range(LANES):  # a loop over many arrays would not become vector instructions
+        s[r] = -(t.below[r] + t.log_sum[r])
     for r in range(LANES):
-        s = -(t.below[r] + t.log_sum[r])
-        loss, alpha, c = sample.of_focal(t.mass[r], s, t.m[r] + t.log_sum[r], gamma, z_loss)
-        up = np.float64(t.up[r])
+        lse[r] = t.m[r] + t.log_sum[r]
+    powers(s, gamma, power, c)
+    for r in range(LANES):
+        loss = sample.focal_loss(t.mass[r], s[r], power[r], lse[r], z_loss)
         t.loss[r] = loss if t.counted[r] != 0 else cast(0, loss)
-        t.total[r], t.kept[r] = up * alpha / t.total[r], up * c
+    for r in range(LANES):
+        t.total[r] = t.up[r] * sample.focal_alpha(t.mass[r], c[r], lse[r], z_loss) / t.total[r]
+    for r in range(LANES):
+        c[r] *= t.up[r]
 
 
 @njit(fastmath=SUMS, error_model="numpy")

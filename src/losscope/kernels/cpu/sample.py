@@ -27,13 +27,38 @@ def of_distribution(mass: Any, surprise: Any, lse: Any, z_loss: Any) -> Any:
     return surprise + z_loss * mass * lse * lse, mass + mass * ((z_loss + z_loss) * lse)
 
 
+@njit(fastmath=EXACT, error_model="numpy", inline="always")
+def focal_power(s: Any, gamma: Any) -> Any:
+    """u^γ from s_y."""
+    return exp(gamma * log(-expm1(s)))
+
+
+@njit(fastmath=EXACT, error_model="numpy", inline="always")
+def focal_slope(s: Any, power: Any, gamma: Any) -> Any:
+    """c from s_y and u^γ."""
+    p, u = exp(s), -expm1(s)
+    # One comparison, inlined: a branch for each of the two would keep a loop over samples from vector instructions.
+    return power - gamma * (power / u) * (p * s) if p * u > cast(0, s) else power
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def focal_loss(w: Any, s: Any, power: Any, lse: Any, z_loss: Any) -> Any:
+    """ℓ."""
+    return w * (power * -s + z_loss * lse * lse)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def focal_alpha(w: Any, c: Any, lse: Any, z_loss: Any) -> Any:
+    """α."""
+    return w * (c + (z_loss + z_loss) * lse)
+
+
 @njit(fastmath=EXACT, error_model="numpy")
 def of_focal(w: Any, s: Any, lse: Any, gamma: Any, z_loss: Any) -> Any:
     """(ℓ, α, c) from w_y and s_y."""
-    p, u, nothing = exp(s), -expm1(s), cast(0, s)
-    power = exp(gamma * log(u))
-    c = power - gamma * (power / u) * (p * s) if p > nothing and u > nothing else power
-    return w * (power * -s + z_loss * lse * lse), w * (c + (z_loss + z_loss) * lse), c
+    power = focal_power(s, gamma)
+    c = focal_slope(s, power, gamma)
+    return focal_loss(w, s, power, lse, z_loss), focal_alpha(w, c, lse, z_loss), c
 
 
 @njit(error_model="numpy")
