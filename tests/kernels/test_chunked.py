@@ -252,6 +252,18 @@ def test_classes_are_left_out_and_targets_never():
     assert torch.equal(dw.any(1), kept)
 
 
+@pytest.mark.parametrize(("kept", "left_out"), [(30, True), (31, False)])
+def test_where_more_than_half_stay_nothing_is_left_out(kept, left_out):
+    """One row, of whose 60 classes so many are likely."""
+    w = torch.zeros(60, 2, dtype=F64, requires_grad=True)
+    with torch.no_grad():
+        w[kept:, 0] = -20
+    x = torch.tensor([[1.0, 0.5]], dtype=F64)
+    (dw,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, torch.tensor([0]), filter_eps=1e-6), w)
+    assert dw[:kept].all()
+    assert not dw[kept:].any() if left_out else dw[kept:].all()
+
+
 def test_a_gradient_that_is_nan_is_not_left_out():
     x, w, _, y = peaked()
     with torch.no_grad():

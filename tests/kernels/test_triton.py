@@ -304,6 +304,30 @@ def test_a_weight_that_wants_its_gradient_gets_it():
     assert weight.grad is not None
 
 
+def far_apart(x, dim):
+    """A copy whose neighbours along ``dim`` lie 2³⁰ numbers apart: of 4 GiB a few pages are ever there."""
+    step = 2**30 + 32
+    strides = (step, 1) if dim == 0 else (1, step)
+    count = sum((size - 1) * stride for size, stride in zip(x.shape, strides, strict=True)) + 1
+    return torch.empty(count, dtype=x.dtype).as_strided(x.shape, strides).copy_(x)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("loss", ["index", "soft", "nll", "labels"])
+def test_logits_that_lie_more_than_two_to_the_31_numbers_apart(loss, dim):
+    z, y, q = torch.randn(3, 3).bfloat16(), torch.tensor([1, 2, 0]), torch.rand(3, 3).softmax(1).bfloat16()
+    far, far_q = far_apart(z, dim), far_apart(q, dim)
+    assert far.stride(dim) * 2 > 2**31
+    function, near_target, far_target = {
+        "index": (ls.cross_entropy, y, y),
+        "soft": (ls.cross_entropy, q, far_q),
+        "nll": (ls.nll_loss, y, y),
+        "labels": (ls.binary_cross_entropy_with_logits, q, far_q),
+    }[loss]
+    expected = loss_and_gradient(function, z, near_target)
+    assert all(map(torch.equal, loss_and_gradient(function, far, far_target), expected))
+
+
 @pytest.mark.parametrize("function", [kernels.cross_entropy, kernels.nll_loss])
 @pytest.mark.parametrize("y", [-1, 5])
 def test_a_target_out_of_range_is_an_error_of_the_kernel(function, y, monkeypatch):

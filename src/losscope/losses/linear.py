@@ -60,7 +60,7 @@ def linear_cross_entropy(
             chunk of rows when it is the target of none of them and |dz_ih| ≤ filter_eps |upstream_i| in all, where dz
             is the gradient of the logits and upstream that of ℓ_i: when no other option is set, where every ŷ_ih is
             that small. Each dz_ih is off by at most filter_eps |upstream_i|; loss, statistics and db are exact. None,
-            and few logits, leave nothing out.
+            few logits, and a chunk of which more than half of the classes would stay, leave nothing out.
 
     Returns:
         As :func:`losscope.cross_entropy` of ``torch.nn.functional.linear(input, linear_weight, linear_bias)``.
