@@ -17,7 +17,7 @@ from torch import Tensor
 from losscope.kernels import dispatch
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
-_is_compiling, _forced_kernel = torch.compiler.is_compiling, dispatch.forced
+_is_compiling, _forced_kernel = torch.compiler.is_dynamo_compiling, dispatch.forced
 _nll_loss: Callable[..., Tensor] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
 _cross_entropy: Callable[..., Tensor] = torch._C._nn.cross_entropy_loss
 _NO_TARGET = int.from_bytes(b"losscope") - 2**63  # far from any index, and no number that stands for something
