@@ -16,10 +16,15 @@ PARTS = 4
 
 def logits(x: Tensor, w: Tensor, *, out: Tensor) -> None:
     """x wᵀ."""
-    if x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if x.is_cpu and x.dtype == torch.float32 and _has_onednn():
         out.copy_(torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], ""))
     else:
         torch.mm(x, w.T, out=out)
+
+
+def _has_onednn() -> bool:
+    """It is in this torch, and nobody switched it off."""
+    return torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()
 
 
 def weighted_rows(dz: Tensor, w: Tensor, *, out: Tensor) -> None:
