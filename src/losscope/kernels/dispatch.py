@@ -39,7 +39,7 @@ KERNELS = ("reference", "eager", "cpu", "triton")
 LARGE = 1 << 15
 """Raw outputs from which a fused kernel is faster than torch's operators are to call."""
 
-LARGE_CATEGORICAL, LARGE_NARROW, NARROW = 1 << 17, 1 << 13, 16
+LARGE_CATEGORICAL, LARGE_NARROW, NARROW = 1 << 17, 3 << 12, 16
 """The same for cross-entropy, and for one of fewer than 16 classes, with which torch's softmax is slow."""
 
 LARGE_CALL = 1 << 17
