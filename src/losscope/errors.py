@@ -8,7 +8,8 @@ import torch
 class InputError(ValueError):
     """Input that a loss cannot be computed from.
 
-    Raised before any work is done. The text always has the same three parts, which are also attributes.
+    Raised before any work is done, or before its result is returned where the work itself is what looks at the values.
+    The text always has the same three parts, which are also attributes.
 
     Args:
         where: the function that was called.

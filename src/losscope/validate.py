@@ -1,5 +1,7 @@
 """The checks at the edge: every loss makes them before it does any work.
 
+One may come later: whether soft targets and labels are in [0, 1] a fused kernel sees on its way.
+
 What the values hold is checked where they can be read (plain CPU tensors); inside ``torch.compile`` and
 ``torch.func``, and on other devices, the shapes, dtypes and options are, and torch's own device-side
 assertions guard the indices.
@@ -334,6 +336,11 @@ def number(where: str, name: str, value: object, low: float, high: float = math.
     raise InputError(where, f"{name}: a finite number {span}", repr(value), f"give {name} such a number")
 
 
+def _are_equal(options: tuple[object, ...], others: tuple[object, ...]) -> bool:
+    """Each of one type and value: what may be given instead of a number, such as an array, has no truth of its own."""
+    return all(type(a) is type(b) and a == b for a, b in zip(options, others, strict=True))
+
+
 def integer(where: str, name: str, value: object) -> None:
     """``value`` is an int."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -343,7 +350,7 @@ def integer(where: str, name: str, value: object) -> None:
 def categorical_options(where: str, options: CategoricalOptions, *, soft: bool) -> None:
     """Each option is in range, and the combination has a meaning."""
     normalizer = options.normalizer
-    if normalizer is None and options == _DEFAULT_CATEGORICAL:
+    if normalizer is None and _are_equal(options, _DEFAULT_CATEGORICAL):
         return
     reduction(where, options.reduction)
     integer(where, "ignore_index", options.ignore_index)

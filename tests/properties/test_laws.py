@@ -308,9 +308,8 @@ def test_any_upstream_gradient(kernel, dtype, sample, kwargs, data):
             upstream = torch.tensor(-3.5, dtype=dtype)
             expected = -3.5 * value_and_grad(ls.cross_entropy, z, y, **kwargs)[1].double()
         _, grad = value_and_grad(ls.cross_entropy, z, y, upstream=upstream, **kwargs)
-    size = max(
-        [1.0, *upstream.abs().flatten().tolist()]
-    )  # upstream times ŷ − q, where either may be 1 and both near each other
+    # Upstream times ŷ − q, where both may be nearly 1: what is left of them is as exact as the upstream is large.
+    size = max([1.0, *upstream.abs().flatten().tolist()])
     near(grad, expected, roundings=4, atol=8 * size * torch.finfo(dtype).eps)
 
 

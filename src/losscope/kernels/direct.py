@@ -23,10 +23,7 @@ _cross_entropy: Callable[..., Tensor] = torch._C._nn.cross_entropy_loss
 _NO_TARGET = int.from_bytes(b"losscope") - 2**63  # far from any index, and no number that stands for something
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _REFUSALS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
-_PLAIN_BINARY = BinaryOptions()[1:]
-
-NO_EXTRAS = CategoricalOptions()[2:]
-"""The options of cross-entropy beside ``ignore_index`` and ``reduction``, all of them off."""
+_NO_EXTRAS, _PLAIN_BINARY = CategoricalOptions()[2:], BinaryOptions()[1:]
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor | None:
@@ -56,14 +53,17 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
         return None
 
 
-def cross_entropy(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor | None:
-    """Cross-entropy of few logits, index targets and no option that torch lacks.
+def cross_entropy(
+    z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, extras: tuple[object, ...]
+) -> Tensor | None:
+    """Cross-entropy of few logits, index targets and no option beside these; `extras` are the others.
 
     Torch's gradient of an ignored row may be 0·NaN. Told to ignore what is no target, it refuses one that is.
     """
     try:
         if (
-            type(z) is Tensor
+            extras == _NO_EXTRAS
+            and type(z) is Tensor
             and z.dtype is torch.float32
             and z.ndim > 1
             and z.is_cpu
@@ -73,6 +73,7 @@ def cross_entropy(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int
             and (weight is None or not weight.requires_grad)
             and 0 < z.numel() < (dispatch.LARGE_CATEGORICAL if z.shape[1] >= dispatch.NARROW else dispatch.LARGE_NARROW)
             and not _is_compiling()
+            and not torch._C._are_functorch_transforms_active()  # they have another way to pick, and may not refuse
             and _forced_kernel() is None
         ):
             return _cross_entropy(z, y, weight, _REDUCTIONS[reduction], _NO_TARGET)
@@ -95,7 +96,7 @@ def linear_cross_entropy(
             return None
         if not _are_few(x, linear_weight) or not _is_whole(linear_bias, linear_weight):
             return None
-        if options[2:] != NO_EXTRAS or y.dtype is not torch.int64 or options.ignore_index >= 0:
+        if options[2:] != _NO_EXTRAS or y.dtype is not torch.int64 or options.ignore_index >= 0:
             return None
         z = F.linear(x, linear_weight, linear_bias)
         return _cross_entropy(z, y, weight, _REDUCTIONS[options.reduction], _NO_TARGET)

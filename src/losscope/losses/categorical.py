@@ -116,8 +116,8 @@ def cross_entropy(
     al. 2017, eq. 4; z-loss Chowdhery et al. 2022 (PaLM), section 5; softcap Gemma 2, section 2.
     """
     extras = (label_smoothing, focal_gamma, z_loss, softcap, normalizer, return_stats)
-    if extras == direct.NO_EXTRAS and group is None and not inplace_backward:
-        loss = direct.cross_entropy(input, target, weight, ignore_index, reduction)
+    if group is None and not inplace_backward:
+        loss = direct.cross_entropy(input, target, weight, ignore_index, reduction, extras)
         if loss is not None:
             return loss
     options = CategoricalOptions(ignore_index, reduction, *extras)
