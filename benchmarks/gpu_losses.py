@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,16 +157,16 @@ def cross_entropies() -> dict[str, Callable[..., Tensor]]:
 def linear_losses() -> dict[str, Callable[..., Tensor]]:
     """(x, W, y) to the mean loss."""
 
-    def liger() -> Callable[..., Tensor]:
+    def liger(sums: torch.dtype | None) -> Callable[..., Tensor]:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
-        loss = LigerFusedLinearCrossEntropyLoss()
+        loss = LigerFusedLinearCrossEntropyLoss(accum_dtype=sums)
         return lambda x, w, y: loss(w, x, y)
 
-    def cut() -> Callable[..., Tensor]:
+    def cut(filter_eps: str | None) -> Callable[..., Tensor]:
         from cut_cross_entropy import linear_cross_entropy
 
-        return linear_cross_entropy
+        return partial(linear_cross_entropy, filter_eps=filter_eps)
 
     def quack() -> Callable[..., Tensor]:
         from quack.linear_cross_entropy import chunked_linear_cross_entropy
@@ -175,15 +176,19 @@ def linear_losses() -> dict[str, Callable[..., Tensor]]:
     def full(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(F.linear(x, w), y)
 
-    chunks = torch.nn.LinearCrossEntropyOptions()
+    def chunked() -> Callable[..., Tensor]:
+        return partial(F.linear_cross_entropy, options=torch.nn.LinearCrossEntropyOptions())  # new in torch 2.13
+
     found: dict[str, Callable[..., Tensor]] = {
         OURS: ls.linear_cross_entropy,
         "torch eager": full,
         "torch.compile": torch.compile(full, dynamic=False),
-        "torch chunked": lambda x, w, y: F.linear_cross_entropy(x, w, y, options=chunks),
     }
-    installed("liger-kernel", liger, found)
-    installed("cut-cross-entropy", cut, found)
+    installed("torch chunked", chunked, found)
+    installed("liger-kernel", lambda: liger(None), found)
+    installed("liger, float32 sums", lambda: liger(torch.float32), found)
+    installed("cut-cross-entropy", lambda: cut("high"), found)
+    installed("cut, nothing filtered", lambda: cut(None), found)
     installed("quack-kernels", quack, found)
     return found
 

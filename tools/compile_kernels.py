@@ -29,7 +29,7 @@ from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
 import losscope as ls
-from losscope.kernels.triton import classes, launch, picks, serves, values
+from losscope.kernels.triton import classes, launch, picks, reduction, serves, values
 
 triton.knobs.compilation.always_compile = True  # only a compilation tells
 triton.knobs.nvidia.dump_ptxas_log = True
@@ -82,7 +82,7 @@ def usages(call: Callable[[], object], targets: tuple[int, ...]) -> list[Usage]:
         found.extend(compiled(kernel, arguments, warps, target) for target in targets)
 
     serves.runs = lambda device: True
-    for room in (classes, picks, values):
+    for room in (classes, picks, reduction, values):
         room.launch = compile_instead
     with ls.kernels.use("triton"):
         call()
@@ -154,6 +154,8 @@ def few() -> Iterator[Case]:
     for dtype in ("float32", "bfloat16"):
         yield cross_entropy(1000, dtype, "plain", "index", False, "mean")
         yield cross_entropy(32000, dtype, "plain", "index", False, "mean")
+        yield cross_entropy(50257, dtype, "z_loss", "index", True, "mean")
+        yield cross_entropy(32000, dtype, "smoothed", "soft", False, "mean")
         yield cross_entropy(128256, dtype, "everything", "soft", True, "none")
         yield labels(1000, dtype, "focal", True, "mean")
     yield cross_entropy(128256, "bfloat16", "focal", "index", True, "sum")
@@ -167,6 +169,7 @@ def every() -> Iterator[Case]:
     for dtype, h, name, kind in product(DTYPES, CLASSES, ROWS, ("index", "soft")):
         if kind == "index" or "focal_gamma" not in ROWS[name]:
             yield cross_entropy(h, dtype, name, kind, True, "mean")
+            yield cross_entropy(h, dtype, name, kind, False, "mean")
     for dtype, h, name in product(DTYPES, (2, 21, 150), ROWS):
         yield cross_entropy(h, dtype, name, "image", True, "mean")
     for dtype, h, name, weighted in product(DTYPES, (1, 80, 1000, 100_000), LABELS, (False, True)):

@@ -45,6 +45,8 @@ def tiny_tiles(monkeypatch):
     monkeypatch.setattr(configurations, "SHORT", 0)
     for name in ("PLAIN", "RICH", "DOUBLE"):
         monkeypatch.setattr(configurations, name, TINY)
+    monkeypatch.setattr(configurations, "INDEXED", ())
+    monkeypatch.setattr(configurations, "INDEXED_LONG", ((float("inf"), 16, 4, 1),))
     monkeypatch.setattr(configurations, "VALUES", (8, 4))
 
 

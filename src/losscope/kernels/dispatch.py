@@ -7,9 +7,9 @@ kernel         what it is                           the calls it serves
 ``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
                                                     that are large enough; what else it hands on to ``eager``.
                                                     A graph of ``torch.compile`` calls its cross-entropies as operators
-``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes; what else it hands on to
-                                                    ``eager``, and so every CPU tensor that ``use("triton")`` gives
-                                                    it outside Triton's interpreter
+``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes that are large enough; what
+                                                    else it hands on to ``eager``, and so every CPU tensor that
+                                                    ``use("triton")`` gives it outside Triton's interpreter
 ``eager``      torch's own operators                every other: small tensors, other devices and dtypes,
                                                     ``torch.func``, what else is compiled, targets that need a
                                                     gradient
@@ -47,6 +47,9 @@ LARGE_CALL = 1 << 17
 
 LARGE_MEMORY = 1 << 21
 """The same for squares and picks, of which torch's operators are quick until their gradient leaves the cache."""
+
+LARGE_CUDA = 1 << 20
+"""On a GPU: below, torch's operators take longer to call than to run, and are fewer to call than the fused loss."""
 
 _forced: ContextVar[Kernel | None] = ContextVar("losscope_kernel", default=None)
 forced = _forced.get  # the kernel that is asked for by name
@@ -98,9 +101,10 @@ def _kernel(z: Tensor, large: int = LARGE, size: int | None = None) -> Kernel:
         return eager
     if (kernel := forced()) is not None:
         return kernel
+    size = z.numel() if size is None else size
     if z.is_cuda:
-        return _load("triton")
-    return _load("cpu") if z.is_cpu and (z.numel() if size is None else size) >= large else eager
+        return _load("triton") if size >= LARGE_CUDA else eager
+    return _load("cpu") if z.is_cpu and size >= large else eager
 
 
 def large_categorical(z: Tensor) -> int:

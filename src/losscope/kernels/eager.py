@@ -71,7 +71,7 @@ def linear_cross_entropy(
     """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
     if chunked.serves(x, linear_weight, target, weight):
         # What is being compiled finds the fused kernel when it runs.
-        kernel = "cpu" if torch.compiler.is_compiling() else "eager"
+        kernel = chunked.FUSED if torch.compiler.is_compiling() else "eager"
         layer = chunked.Layer(x, linear_weight, linear_bias)
         return chunked.linear_cross_entropy(layer, target, weight, options, kernel, filter_eps)
     z = reference.autocast(linear_logits(x, linear_weight, linear_bias))

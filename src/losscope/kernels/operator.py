@@ -85,7 +85,7 @@ def _cross_entropy(
     )
     now = wanted and upstream is not None
     each = None if upstream is None or not now else upstream.expand(_samples(target).shape)
-    loss, stats, dz = kernel_module("cpu").apart(z, target, weight, options, each)
+    loss, stats, dz = kernel_module("cpu", z.device).apart(z, target, weight, options, each)
     total = loss if upstream is None else (upstream * loss).sum()
     told = [t.clone() for t in stats or ()]  # the columns of one tensor: an operator's results may not share memory
     optional = (dz, *(told or [None] * 5))

@@ -6,7 +6,7 @@
 - ``closed_form``: a chunk's loss and gradient by torch's operators, where no fused kernel has them
 """
 
-from losscope.kernels.chunked.operator import linear_cross_entropy, serves
+from losscope.kernels.chunked.operator import FUSED, linear_cross_entropy, serves
 from losscope.kernels.chunked.sweep import Chunk, Layer, Rows, rows_of_a_chunk
 
-__all__ = ["Chunk", "Layer", "Rows", "linear_cross_entropy", "rows_of_a_chunk", "serves"]
+__all__ = ["FUSED", "Chunk", "Layer", "Rows", "linear_cross_entropy", "rows_of_a_chunk", "serves"]

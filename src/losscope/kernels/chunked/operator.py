@@ -19,20 +19,20 @@ from losscope.kernels import reference
 from losscope.kernels.chunked import sweep as walk
 from losscope.kernels.chunked.sweep import Layer
 from losscope.kernels.options import CategoricalOptions, Stats
-from losscope.kernels.readable import is_plain, readable
+from losscope.kernels.readable import is_plain, nothing_watches, readable
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """The loss, the gradients of the layer, the five statistics; what is not wanted has no elements."""
 
 
 def serves(x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    """The logits are more than one chunk, and nothing but the layer may want a gradient, which is taken backwards."""
+    """The logits are more than a few, and nothing but the layer may want a gradient, which is taken backwards."""
     return (
         is_plain(x)
         and (x.is_cpu or x.is_cuda)
         and forward_ad._current_level < 0
         and x.ndim == 2
-        and not walk.is_one_chunk(Layer(x, linear_weight, None))
+        and not walk.is_small(Layer(x, linear_weight, None))
         and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
     )
 
@@ -94,8 +94,9 @@ def _call(
     kernel: str,
     filter_eps: float | None,
 ) -> Outputs:
-    """The options as an operator's schema can hold them."""
-    outputs = _linear_cross_entropy(
+    """The options as an operator's schema can hold them; where no graph is made, the operator is not called for it."""
+    plain = is_plain(layer.x) and not torch.compiler.is_compiling() and nothing_watches()
+    outputs = (_Sweep.apply if plain else _linear_cross_entropy)(
         *layer,
         target,
         weight,
@@ -113,8 +114,7 @@ def _call(
     return cast(Outputs, outputs)
 
 
-@torch.library.custom_op("losscope::linear_cross_entropy", mutates_args=())
-def _linear_cross_entropy(
+def _sweep(
     x: Tensor,
     linear_weight: Tensor,
     linear_bias: Tensor | None,
@@ -136,7 +136,7 @@ def _linear_cross_entropy(
         ignore_index, "none", label_smoothing, focal_gamma, z_loss, softcap, None, return_stats
     )
     layer, now = Layer(x, linear_weight, linear_bias), _now(wanted, upstream)
-    up, module = upstream if any(now) else None, kernel_module(kernel)
+    up, module = upstream if any(now) else None, kernel_module(kernel, x.device)
     narrow = getattr(module, "ROWS_OF_ANY_DTYPE", False)
     swept = walk.sweep(layer, target, weight, options, module.rows, up, now, filter_eps, narrow=narrow)
     loss = swept.losses if upstream is None else (upstream * swept.losses).sum()
@@ -144,17 +144,33 @@ def _linear_cross_entropy(
     return cast(Outputs, (loss, *(x.new_empty(0) if t is None else t for t in optional)))
 
 
+_linear_cross_entropy = torch.library.custom_op("losscope::linear_cross_entropy", _sweep, mutates_args=())
+
+
 def _now(wanted: Sequence[bool], upstream: Tensor | None) -> list[bool]:
     """The gradients to take in this sweep: none of what follows is known without an upstream."""
     return [w and upstream is not None for w in wanted]
 
 
-def kernel_module(kernel: str) -> Any:
-    """The kernel, which may be one that has to be compiled and cannot be here."""
+FUSED = "fused"
+"""The kernel that there is for the device, when the operator runs: a graph that is compiled may run elsewhere."""
+
+
+def kernel_module(kernel: str, device: torch.device) -> Any:
+    """The kernel, or the one of this device; eager where it has to be compiled and cannot be here."""
+    if kernel == FUSED:
+        kernel = "triton" if device.type == "cuda" else "cpu"
     try:
-        return import_module(f"losscope.kernels.{kernel}")
+        module = import_module(f"losscope.kernels.{kernel}")
     except ImportError:
         return import_module("losscope.kernels.eager")
+    return module if kernel != "triton" or module.serves.runs(device) else import_module("losscope.kernels.eager")
+
+
+def _times(x: Tensor, factor: Tensor) -> Tensor:
+    """X times a number, in place: by the kernel that leaves it alone where the number is 1, if there is one."""
+    multiply = getattr(kernel_module(FUSED, x.device), "multiply_unless_one", None)
+    return x.mul_(factor) if multiply is None else cast(Tensor, multiply(x, factor))
 
 
 @_linear_cross_entropy.register_fake
@@ -200,12 +216,27 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
         held = [g * grad.to(g.dtype) for g in ctx.gradients]
     else:
         held, ctx.gradients = ctx.gradients, None
-        if not readable(grad) or grad.item() != 1:  # a GPU is not waited for
+        if not readable(grad):  # a GPU is not waited for
+            held = [_times(g, grad) for g in held]
+        elif grad.item() != 1:
             held = [g.mul_(grad) for g in held]
     return *(g if w else None for g, w in zip(held, ctx.wanted, strict=True)), *rest
 
 
 _linear_cross_entropy.register_autograd(_backward, setup_context=_keep)
+
+
+class _Sweep(torch.autograd.Function):
+    """The operator for autograd alone: torch takes a third of a millisecond to call one that is made in Python."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        """As the operator."""
+        outputs = _sweep(*inputs)
+        _keep(ctx, inputs, outputs)
+        return outputs
+
+    backward = staticmethod(_backward)  # type: ignore[assignment]
 
 
 def _differentiable(

@@ -5,7 +5,7 @@ Taking it in the forward costs 6·N·D·H operations for forward and backward, w
 What is held beside the layer's gradients is one chunk.
 
 The gradient of the weight is summed in float32. For float32 and float64 that sum is the gradient itself; for float16
-and bfloat16 it is a second, float32 copy of the weight's shape while the sweep runs.
+and bfloat16 it is a second, float32 copy of the weight's shape while the sweep runs, unless one chunk has all the rows.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ FEWEST_ROWS = 64
 CLASSES_AT_ONCE = 1024
 """A product of few rows packs its other factor: in such blocks that stays in a core's cache."""
 
-GPU_CHUNK_BYTES, GPU_FEWEST_ROWS, GPU_CLASSES_AT_ONCE = 2**30, 2048, 2**15
-"""The same three on a GPU, by counting: each chunk adds to the weight's gradient, 8 bytes a number against 2 operations
-a row, which takes a third of the time of 1024 rows where memory moves 3 TB/s and products make 700 TFLOP/s. Not timed.
+GPU_CHUNK_BYTES, GPU_FEWEST_ROWS, GPU_CLASSES_AT_ONCE = 2**29, 2048, 2**15
+"""The same three on a GPU: each chunk adds to the weight's gradient, 8 bytes a number against 2 operations a row. On an
+H100, with 4096 numbers a row and 128256 classes, the products of a chunk's rows took 1.33 times as long with 1024 rows
+as with all 8192, 1.06 with 2048 and 1.02 with 4096.
 """
 
 
@@ -97,15 +98,19 @@ def sweep(
     each = options._replace(reduction="none", normalizer=None)
     if upstream is not None:
         upstream = upstream.expand(target.select(1, 0).shape if target.is_floating_point() else target.shape)
-    gradients, memory = _zeros(layer, wanted), _memory(layer, narrow)
+    rows_at_once = _rows(layer, wanted, narrow)
+    once = layer.x.is_cuda and filter_eps is None and layer.x.shape[0] > 0
+    at_once = once and rows_at_once >= layer.x.shape[0]
+    gradients, memory = _zeros(layer, wanted, at_once), _memory(layer, rows_at_once, narrow)
     chunks = []
-    for part in _parts(layer):
+    for part in _parts(layer, rows_at_once):
         up = None if upstream is None else upstream[part]
         chunk = rows(_logits(layer, part, memory), target[part], weight, each, up)
         if chunk.dz is not None and up is not None:
             kept = None if filter_eps is None else _kept(chunk.dz, target[part], up, filter_eps, options.ignore_index)
-            _spend(chunk.dz, layer, part, memory, gradients, kept)
+            _spend(chunk.dz, layer, part, memory, gradients, kept, first=once and part.start == 0)
         chunks.append(chunk._replace(dz=None))
+    del memory, chunk  # before the rounded gradient takes memory beside its sum
     losses, stats, _ = zip(*chunks, strict=True)
     measured = Stats(*map(torch.cat, zip(*stats, strict=True))) if options.return_stats else None
     return Sweep(torch.cat(losses), measured, _rounded(gradients, layer))
@@ -117,14 +122,27 @@ def rows_of_a_chunk(row_bytes: int, *, gpu: bool = False) -> int:
     return max(fewest, most // max(row_bytes, 1))
 
 
-def is_one_chunk(layer: Layer) -> bool:
-    """All the rows fit one."""
-    return layer.x.shape[0] * row_bytes(layer.weight) <= (GPU_CHUNK_BYTES if layer.x.is_cuda else CHUNK_BYTES)
+def is_small(layer: Layer) -> bool:
+    """The logits of all the rows take no more than a chunk does on a CPU."""
+    return layer.x.shape[0] * row_bytes(layer.weight, narrow=False) <= CHUNK_BYTES
 
 
-def row_bytes(linear_weight: Tensor) -> int:
-    """The logits of one row, in the dtype that they are computed in."""
-    return linear_weight[..., 0].numel() * reference.upcast(linear_weight.new_empty(0)).element_size()
+def row_bytes(linear_weight: Tensor, *, narrow: bool) -> int:
+    """The logits of one row, in the layer's dtype or in the one that losses are computed in."""
+    number = linear_weight.new_empty(0)
+    return linear_weight[..., 0].numel() * (number if narrow else reference.upcast(number)).element_size()
+
+
+def _rows(layer: Layer, wanted: Sequence[bool], narrow: bool) -> int:
+    """Rows of a chunk.
+
+    On a GPU it may have all of them where their logits take no more memory than a chunk and the float32 sum of the
+    weight's gradient, which then is not needed.
+    """
+    samples, each = max(layer.x.shape[0], 1), row_bytes(layer.weight, narrow=narrow)
+    rows = min(rows_of_a_chunk(each, gpu=layer.x.is_cuda), samples)
+    summed = 4 * layer.weight.numel() if wanted[1] and layer.weight.element_size() < 4 else 0
+    return samples if layer.x.is_cuda and samples * each <= rows * each + summed else rows
 
 
 def blocks(classes: int, on: Tensor) -> Iterator[slice]:
@@ -133,16 +151,16 @@ def blocks(classes: int, on: Tensor) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, classes, step))
 
 
-def _parts(layer: Layer) -> Iterator[slice]:
+def _parts(layer: Layer, rows: int) -> Iterator[slice]:
     """Slices of the rows, a chunk each."""
-    rows = rows_of_a_chunk(row_bytes(layer.weight), gpu=layer.x.is_cuda)
     return (slice(start, start + rows) for start in range(0, max(layer.x.shape[0], 1), rows))
 
 
-def _memory(layer: Layer, narrow: bool) -> Memory:
+def _memory(layer: Layer, rows: int, narrow: bool) -> Memory:
     """One chunk, used again by each: what an allocator gives and takes in such sizes leaves holes that add up."""
-    rows = min(rows_of_a_chunk(row_bytes(layer.weight), gpu=layer.x.is_cuda), layer.x.shape[0])
-    z = layer.x.new_empty(rows, *layer.weight.shape[:-1])
+    rows, classes = min(rows, layer.x.shape[0]), layer.weight.shape[:-1]
+    flat = products.room_for_logits(layer.x, rows, classes.numel())
+    z = flat if len(classes) == 1 else flat.unflatten(1, classes)
     return Memory(z, z if narrow or reference.upcast(z).dtype == z.dtype else z.float())
 
 
@@ -150,15 +168,20 @@ def _logits(layer: Layer, part: slice, memory: Memory) -> Tensor:
     """The logits of these rows, in the dtype that the losses take."""
     x, w = layer.x[part], layer.weight.flatten(0, -2)
     z = memory.narrow[: x.shape[0]]
-    for some in blocks(len(w), w):
+    for some in [slice(None)] if w.is_cuda else blocks(len(w), w):
         products.logits(x, w[some], out=z.flatten(1)[:, some])
     if layer.bias is not None:
         z.add_(layer.bias)
     return z if memory.wide is memory.narrow else memory.wide[: x.shape[0]].copy_(z)
 
 
-def _spend(dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradients, kept: Tensor | None) -> None:
-    """The chain rule of a linear layer: dx = dz W, dW += dzᵀ x, db += Σ dz; of the kept classes alone, where told."""
+def _spend(
+    dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradients, kept: Tensor | None, *, first: bool
+) -> None:
+    """The chain rule of a linear layer: dx = dz W, dW += dzᵀ x, db += Σ dz; of the kept classes alone, where told.
+
+    ``first``: dW need not be read, for there is nothing in it.
+    """
     w, x = layer.weight.flatten(0, -2), layer.x[part]
     if into.bias is not None:
         into.bias.add_(dz.sum(0, dtype=into.bias.dtype))
@@ -166,20 +189,19 @@ def _spend(dz: Tensor, layer: Layer, part: slice, memory: Memory, into: Gradient
     dx = None if into.x is None else into.x[part]
     dw = None if into.weight is None else into.weight.flatten(0, -2)
     if kept is None:
-        _products(flat, w, x, dx, dw)
+        _products(flat, w, x, dx, dw, first)
     else:
         _some_products(flat, w, x, dx, dw, kept)
 
 
-def _products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None) -> None:
+def _products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None, first: bool) -> None:
     """Over all classes."""
     if dx is not None:
         products.weighted_rows(dz, w, out=dx)
-    if dw is not None and dw.dtype == dz.dtype:
-        dw.addmm_(dz.T, x)
-    elif dw is not None:  # a product in low precision is made before it is added: a block at a time
-        for some in blocks(len(w), w):
-            dw[some].add_(dz[:, some].T @ x)
+    if dw is not None:
+        # A CPU makes a product in low precision before it is added: a block at a time.
+        for some in [slice(None)] if dw.is_cuda or dw.dtype == dz.dtype else blocks(len(w), w):
+            products.add_outer(dz[:, some], x, to=dw[some], first=first)
 
 
 def _some_products(dz: Tensor, w: Tensor, x: Tensor, dx: Tensor | None, dw: Tensor | None, kept: Tensor) -> None:
@@ -209,10 +231,16 @@ def _kept(dz: Tensor, target: Tensor, upstream: Tensor, eps: float, ignore_index
     return None if 2 * int(kept.sum()) > kept.numel() else kept.flatten().nonzero().squeeze(1)
 
 
-def _zeros(layer: Layer, wanted: Sequence[bool]) -> Gradients:
-    """Zeros to start from: dx is written once, so it has the input's dtype; dW and db are sums."""
-    x, *sums = (torch.zeros_like(t) if w and t is not None else None for t, w in zip(layer, wanted, strict=True))
-    return Gradients(x, *(None if t is None else reference.upcast(t) for t in sums))
+def _zeros(layer: Layer, wanted: Sequence[bool], at_once: bool) -> Gradients:
+    """Zeros to start from. What is written once has the layer's dtype: dx, and dW of one chunk; sums are wider."""
+    wide = reference.upcast(layer.x.new_empty(0)).dtype
+    dtypes = (layer.x.dtype, layer.weight.dtype if at_once else wide, wide)
+    return Gradients(
+        *(
+            torch.zeros_like(t, dtype=dtype) if wants and t is not None else None
+            for t, wants, dtype in zip(layer, wanted, dtypes, strict=True)
+        )
+    )
 
 
 def _rounded(gradients: Gradients, layer: Layer) -> Gradients:

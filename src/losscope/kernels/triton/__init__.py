@@ -39,7 +39,7 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
 
     def forward(s: Tensor, _: bool) -> Forward:
         losses = picks.measure(s, y, weight, options.ignore_index)
-        return Forward(reduction.reduced(losses, options.reduction, by.divisor).to(s.dtype))
+        return Forward(reduction.reduced(losses, options.reduction, by.divisor, s.dtype))
 
     def backward(s: Tensor, upstream: Tensor, _: Tensor | None, __: Any) -> Tensor:
         return picks.gradient_of(s, y, weight, options.ignore_index, upstream.to(by.scale.dtype) * by.scale)
@@ -77,14 +77,12 @@ def _cross_entropy(
 
     def forward(z: Tensor, wanted: bool) -> Forward:
         made = classes.measure(z, call, by.scale if wanted else None)
-        loss = reduction.reduced(made.losses, options.reduction, by.divisor).to(dtype)
+        loss = reduction.reduced(made.losses, options.reduction, by.divisor, dtype)
         return Forward(loss, made.gradient, made.stats, made.numbers)
 
     def backward(z: Tensor, upstream: Tensor, gradient: Tensor | None, numbers: Any) -> Tensor:
-        scale = upstream.to(by.scale.dtype) * by.scale
-        if gradient is not None:
-            return classes.gradient_of(z, call, scale, numbers, gradient, unless_one=upstream)
-        return classes.gradient_of(z, call, scale, numbers, z.detach() if overwrites else gradient_like(z))
+        into = gradient if gradient is not None else z.detach() if overwrites else gradient_like(z)
+        return classes.gradient_of(z, call, by.scale, upstream, numbers, into, unless_one=gradient is not None)
 
     plain = options._replace(return_stats=False)
     early = options.reduction != "none" and not overwrites
@@ -113,6 +111,8 @@ def linear_cross_entropy(
 
 
 ROWS_OF_ANY_DTYPE = True
+
+multiply_unless_one = reduction.multiplied_unless_one
 
 
 def rows(

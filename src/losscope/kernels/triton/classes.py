@@ -11,8 +11,8 @@ from torch import Tensor
 from losscope.kernels import reference
 from losscope.kernels.layout import gradient_like, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
-from losscope.kernels.triton import configurations, logits
-from losscope.kernels.triton.launch import TYPES, launch, real
+from losscope.kernels.triton import configurations, indexed, logits
+from losscope.kernels.triton.launch import TYPES, launch, multiprocessors, real
 
 
 class Measured(NamedTuple):
@@ -41,6 +41,9 @@ def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = N
     samples = samples_of(z)[0]
     gradient = None if scale is None else gradient_like(z) if into is None else into
     losses, numbers = z.new_empty(samples, dtype=dtype), z.new_empty((4, samples), dtype=dtype)
+    if is_indexed(z, call, gradient):
+        _launch_indexed(z, call, scale, gradient, losses, numbers)
+        return Measured(losses.view(sample_shape(z)), gradient, None, numbers)
     stats = z.new_empty((4, samples) if options.return_stats else 0, dtype=dtype)
     tile = _tile(z, call)
     arguments = _arguments(z, call, scale, gradient, tile) | {
@@ -62,14 +65,20 @@ def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = N
 
 
 def gradient_of(
-    z: Tensor, call: Call, scale: Tensor, numbers: Tensor, into: Tensor, unless_one: Tensor | None = None
+    z: Tensor, call: Call, scale: Tensor, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
 ) -> Tensor:
-    """The gradient of Σ scale_i ℓ_i, into memory that may be z's own; nothing is done if ``unless_one`` is 1."""
+    """The gradient of Σ upstream_i scale ℓ_i, into memory that may be z's own.
+
+    ``unless_one``: it is there already for an upstream of 1, and nothing is done where it is.
+    """
+    if is_indexed(z, call, into):
+        _launch_indexed_gradient(z, call, scale, upstream, numbers, into, unless_one)
+        return into
     tile = _tile(z, call)
-    arguments = _arguments(z, call, scale, into, tile) | {
+    arguments = _arguments(z, call, upstream.to(scale.dtype) * scale, into, tile) | {
         "numbers": numbers,
-        "unless_one": scale if unless_one is None else unless_one,
-        "SKIPS": unless_one is not None,
+        "unless_one": upstream,
+        "SKIPS": unless_one,
     }
     launch(logits.cross_entropy_gradient, triton.cdiv(samples_of(z)[0], tile.rows), z, arguments, tile.warps)
     return into
@@ -89,6 +98,88 @@ def is_rich(call: Call) -> bool:
     options = call.options
     soft = call.target.is_floating_point()
     return bool(soft or options.label_smoothing or options.focal_gamma or options.softcap or options.return_stats)
+
+
+VECTOR = 16
+"""Numbers that rows are a multiple of where each starts as it is best read."""
+
+
+def is_indexed(z: Tensor, call: Call, gradient: Tensor | None) -> bool:
+    """Whether the kernel for index targets serves: long rows side by side, and no option but weights and z-loss."""
+    classes = z.shape[-1]
+    if z.ndim > 2 or not max(configurations.SHORT, VECTOR) < classes < 2**30 or is_rich(call) or z.dtype == torch.float64:
+        return False
+    if z.stride(-1) != 1 or (gradient is not None and gradient.stride(-1) != 1):
+        return False
+    return gradient is None or _row(z) == _row(gradient) or (_is_aligned(z) and _is_aligned(gradient))
+
+
+def _row(z: Tensor) -> int:
+    return z.stride(0) if z.ndim == 2 else 0
+
+
+def _is_aligned(z: Tensor) -> bool:
+    return _row(z) % VECTOR == 0
+
+
+def _launch_indexed(
+    z: Tensor, call: Call, scale: Tensor | None, gradient: Tensor | None, losses: Tensor, numbers: Tensor
+) -> None:
+    """ℓ_i and the four numbers of every row, and perhaps the gradient."""
+    weight, options, tile = call.weight, call.options, _indexed_tile(z)
+    scale, scale_step = (losses, 0) if scale is None else per_sample(scale)
+    arguments = _indexed_arguments(z, call, gradient, tile) | {
+        "weight": z if weight is None else weight.contiguous(),
+        "scale": scale,
+        "losses": losses,
+        "numbers": numbers,
+        "scale_step": scale_step,
+        "z_loss": options.z_loss,
+        "WEIGHTED": weight is not None,
+        "Z_LOSS": options.z_loss > 0,
+        "GRADIENT": gradient is not None,
+        "SINGLE": tile.single,
+    }
+    programs = min(len(losses), tile.resident * multiprocessors(z.device) or len(losses))
+    launch(indexed.indexed_cross_entropy, programs, z, arguments, tile.warps)
+
+
+def _launch_indexed_gradient(
+    z: Tensor, call: Call, scale: Tensor, upstream: Tensor, numbers: Tensor, into: Tensor, unless_one: bool
+) -> None:
+    """The gradient from the four numbers of every row."""
+    tile = configurations.for_index_again(z.shape[-1])
+    upstream, upstream_step = per_sample(upstream)
+    arguments = _indexed_arguments(z, call, into, tile) | {
+        "scale": scale,
+        "upstream": upstream,
+        "numbers": numbers,
+        "upstream_step": upstream_step,
+        "SKIPS": unless_one,
+    }
+    launch(indexed.indexed_gradient, min(numbers.shape[1], tile.resident * multiprocessors(z.device)), z, arguments, tile.warps)
+
+
+def _indexed_tile(z: Tensor) -> configurations.Tile:
+    return configurations.for_index(z.shape[-1], 0 if _is_aligned(z) else VECTOR - 1)
+
+
+def _indexed_arguments(z: Tensor, call: Call, gradient: Tensor | None, tile: configurations.Tile) -> dict[str, Any]:
+    """What both kernels for index targets are told."""
+    gradient = z if gradient is None else gradient
+    return {
+        "z": z,
+        "target": call.target.contiguous(),
+        "gradient": gradient,
+        "samples": z.shape[0] if z.ndim == 2 else 1,
+        "classes": z.shape[-1],
+        "z_row": _row(z),
+        "g_row": _row(gradient),
+        "ignore_index": call.options.ignore_index,
+        "ALIGNED": _is_aligned(z) and _is_aligned(gradient),
+        "QUICK": z.element_size() < 4,
+        "BLOCK": tile.block,
+    }
 
 
 def _arguments(
@@ -123,6 +214,7 @@ def _arguments(
         "CAPPED": options.softcap is not None,
         "REAL": TYPES[real(z, target)],
         "WIDE": max(spans) >= 2**31,
+        "QUICK": z.element_size() < 4,
         "ROWS": tile.rows,
         "BLOCK": tile.block,
     }

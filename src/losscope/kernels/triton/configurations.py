@@ -10,12 +10,16 @@ from typing import NamedTuple
 
 
 class Tile(NamedTuple):
-    """Samples by classes of a tile, the warps of its program, and whether it holds a whole row."""
+    """Samples by classes of a tile, the warps of its program, and whether it holds a whole row.
+
+    ``resident``: programs of a multiprocessor, each of which takes row after row; 0 for a program to each tile.
+    """
 
     rows: int
     block: int
     warps: int
     single: bool = True
+    resident: int = 0
 
 
 class Sizes(NamedTuple):
@@ -65,6 +69,10 @@ DOUBLE = Sizes(
 )
 """Everything in float64, of which one number takes two registers."""
 
+INDEXED, INDEXED_LONG = ((2048, 4), (4096, 8), (8192, 8)), ((MANY, 8192, 16, 2), (float("inf"), 16384, 32, 1))
+"""(classes, warps) of a whole row, smallest first; (the most classes, classes of a tile, warps, programs of a
+multiprocessor) of longer rows: index targets and nothing else."""
+
 VALUES, VALUES_DOUBLE = (1024, 4), (1024, 8)
 """(values, warps) of a tile of binary labels."""
 
@@ -83,6 +91,20 @@ def for_classes(classes: int, *, adjacent: bool, rich: bool, double: bool) -> Ti
             return Tile(1, block, warps)
     block, warps = next((block, warps) for most, block, warps in sizes.long if classes <= most)
     return Tile(1, block, warps, single=False)
+
+
+def for_index(classes: int, before: int) -> Tile:
+    """The tile for rows of so many classes, with up to so many numbers before them that are read along."""
+    for block, warps in INDEXED:
+        if classes + before <= block:
+            return Tile(1, block, warps)
+    return for_index_again(classes)
+
+
+def for_index_again(classes: int) -> Tile:
+    """The tile for a walk over such rows, none longer than a row."""
+    block, warps, resident = next(sizes for most, *sizes in INDEXED_LONG if classes <= most)
+    return Tile(1, min(block, power_of_two(classes + 1) // 2), warps, single=False, resident=resident)
 
 
 def for_values(rows: int, columns: int, *, double: bool) -> Tile:

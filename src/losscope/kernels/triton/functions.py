@@ -31,6 +31,18 @@ def exp(x):
 
 
 @triton.jit
+def quick_exp(x):
+    """e^x to |x| roundings of float32, for numbers that came with fewer digits or go where fewer are kept."""
+    return tl.exp2(x * _LOG2E)
+
+
+@triton.jit
+def e_to(x, QUICK: tl.constexpr):
+    """e^x for x ≤ 0, the quicker way where the logits have 16 bits."""
+    return quick_exp(x) if QUICK else exp(x)
+
+
+@triton.jit
 def log1p(x):
     """ln(1 + x) for 0 ≤ x ≤ 1: what rounding took from 1 + x is taken from its logarithm too."""
     y = 1.0 + x

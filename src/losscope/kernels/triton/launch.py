@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
+import numpy
 import torch
 import triton
 import triton.language as tl
@@ -23,15 +26,21 @@ def real(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
 
 
+@cache
+def multiprocessors(device: torch.device) -> int:
+    """Of the GPU; under the interpreter few, so that a program takes more than one row."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+
+
 def launch(kernel: Any, programs: int, on: Tensor, arguments: dict[str, Any], warps: int) -> None:
     """So many programs, on the device of ``on`` and in its current stream."""
     if programs:
-        with torch.cuda.device(on.device) if on.is_cuda else _quiet():
+        with _place(on.device):
             kernel[(programs,)](**arguments, num_warps=warps, **DEVICE_CHECKS)
 
 
-def _quiet() -> Any:
-    """numpy, which interprets, says no more of inf − inf and of ln 0 than a GPU does."""
-    import numpy
-
-    return numpy.errstate(all="ignore")
+def _place(device: torch.device) -> AbstractContextManager[Any]:
+    """That device; and numpy, which interprets, says no more of inf − inf and of ln 0 than a GPU does."""
+    if device.type != "cuda":
+        return numpy.errstate(all="ignore")
+    return nullcontext() if device.index == torch.cuda.current_device() else torch.cuda.device(device)

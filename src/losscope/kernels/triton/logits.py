@@ -21,7 +21,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.functions import exp, log1p, power, tanh
+from losscope.kernels.triton.functions import e_to, exp, log1p, power, tanh
 
 LOWEST_FLOAT32 = tl.constexpr(-3.4028234663852886e38)
 LOWEST_FLOAT64 = tl.constexpr(-1.7976931348623157e308)
@@ -115,16 +115,19 @@ def nothing_yet(ROWS: tl.constexpr, REAL: tl.constexpr):
 
 @triton.jit
 def add_tile(sums, x, w, q, h, y, SOFT: tl.constexpr, SMOOTHED: tl.constexpr,
-             FOCAL: tl.constexpr, STATS: tl.constexpr):  # fmt: skip
+             FOCAL: tl.constexpr, STATS: tl.constexpr, QUICK: tl.constexpr):  # fmt: skip
     """The sums with one more tile in them; those that no option asks for stay what they are.
 
     m, S, Σ_{h≠y} e; (A, Σ a x) of the target, the same of the open classes and their count K; Σ e x; and the largest
     logit and the largest q so far, each with its class. Every x is relative to m.
+
+    Where a plain sum goes on it is by subtraction: triton 3.6 and 3.7 fail to compile a sum over tiles that is used
+    more than once behind the loop.
     """
     m, total, others, mass, below, open_mass, open_below, count, heat, top, best, most, truth = sums
     before, m = m, tl.maximum(m, tl.max(x, 1))
     shifted = x - m[:, None]
-    e = exp(shifted)
+    e = e_to(shifted, QUICK)
     fall, rise = exp(before - m), tl.where(total == 0.0, 0.0, m - before)
     if STATS:
         heat = (heat - rise * total) * fall + tl.sum(tl.where(e == 0.0, 0.0, e * shifted), 1)
@@ -138,7 +141,7 @@ def add_tile(sums, x, w, q, h, y, SOFT: tl.constexpr, SMOOTHED: tl.constexpr,
     if SOFT:
         a = q * w
         below = below - rise * mass + tl.sum(tl.where(a == 0.0, 0.0, a * shifted), 1)
-        mass = mass + tl.sum(a, 1)
+        mass = mass - tl.sum(-a, 1)
     if SOFT and STATS:
         here = tl.max(q, 1)
         truth = tl.where(here > most, tl.argmax(q, 1) + tl.min(h, 1), truth)
@@ -146,8 +149,8 @@ def add_tile(sums, x, w, q, h, y, SOFT: tl.constexpr, SMOOTHED: tl.constexpr,
     if SMOOTHED:
         is_open = x != -float("inf")
         open_below = open_below - rise * open_mass + tl.sum(tl.where(is_open, w * shifted, 0.0), 1)
-        open_mass = open_mass + tl.sum(tl.where(is_open, w, 0.0), 1)
-        count = count + tl.sum(tl.where(is_open, 1.0, 0.0), 1)
+        open_mass = open_mass - tl.sum(tl.where(is_open, -w, 0.0), 1)
+        count = count - tl.sum(tl.where(is_open, -1.0, 0.0), 1)
     return m, total, others, mass, below, open_mass, open_below, count, heat, top, best, most, truth
 
 
@@ -169,10 +172,10 @@ def focal(w, x_y, m, total, others, gamma):
 
 @triton.jit
 def slope(x, w, q, h, y, m, factor, kept, share, softcap,
-          SOFT: tl.constexpr, SMOOTHED: tl.constexpr, CAPPED: tl.constexpr):  # fmt: skip
+          SOFT: tl.constexpr, SMOOTHED: tl.constexpr, CAPPED: tl.constexpr, QUICK: tl.constexpr):  # fmt: skip
     """∂ℓ/∂z_h = (α e^{x_h} / S − a_h) · ∂x_h/∂z_h for a tile."""
     masked = x == -float("inf")
-    g = factor[:, None] * exp(x - m[:, None])
+    g = factor[:, None] * e_to(x - m[:, None], QUICK)
     if SOFT:
         g -= kept[:, None] * w * q
     else:
@@ -198,7 +201,7 @@ def walk_gradient(z, z_start, z_class, target, t_start, t_class, gradient,
                   g_start, g_class, weight, classes, live, counted, y, m,
                   factor, kept, share, up, softcap, SOFT: tl.constexpr,
                   WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr, CAPPED: tl.constexpr, REAL: tl.constexpr,
-                  WIDE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+                  WIDE: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """The gradient tile by tile, the last one first: that was read last, so a cache is likeliest to hold it."""
     for back in range(0, tl.cdiv(classes, BLOCK)):
         h = (tl.cdiv(classes, BLOCK) - 1 - back) * BLOCK + tl.arange(0, BLOCK)[None, :]
@@ -206,7 +209,7 @@ def walk_gradient(z, z_start, z_class, target, t_start, t_class, gradient,
                         "evict_first")  # fmt: skip
         w = load_weights(weight, h, classes, WEIGHTED, REAL)
         q = load_soft(target, t_start, h, t_class, live[:, None] & (h < classes), SOFT, REAL, WIDE, "evict_first")
-        g = slope(x, w, q, h, y, m, factor, kept, share, softcap, SOFT, SMOOTHED, CAPPED)
+        g = slope(x, w, q, h, y, m, factor, kept, share, softcap, SOFT, SMOOTHED, CAPPED, QUICK)
         store_gradient(gradient, g_start, h, g_class, live[:, None] & (h < classes), g, up, counted, WIDE)
 
 
@@ -222,7 +225,7 @@ def cross_entropy(
     ignore_index, smoothing: tl.float64, gamma: tl.float64, z_loss: tl.float64, softcap: tl.float64,
     SOFT: tl.constexpr, WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr, FOCAL: tl.constexpr, Z_LOSS: tl.constexpr,
     CAPPED: tl.constexpr, STATS: tl.constexpr, GRADIENT: tl.constexpr, REAL: tl.constexpr, WIDE: tl.constexpr,
-    SINGLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    QUICK: tl.constexpr, SINGLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """ℓ_i, the four numbers of its gradient, its statistics, and the gradient times ``scale``, of ROWS samples.
 
@@ -235,13 +238,17 @@ def cross_entropy(
     z_start, g_start = place(i, inner, z_outer, z_inner), place(i, inner, g_outer, g_inner)
     t_start = place(i, inner, t_outer, t_inner)
 
+    if not SOFT:  # before the lanes meet: later some of them may be writing
+        x_y = tl.load(z + place(i, inner, z_outer, z_inner) + (y * z_class)[:, None], mask=counted[:, None], other=0.0)
+        x_y = tl.sum(x_y.to(REAL), 1)
+        x_y = cap(x_y, c) if CAPPED else x_y
     sums = nothing_yet(ROWS, REAL)
     h = tl.arange(0, BLOCK)[None, :]
     if SINGLE:
         x = load_logits(z, z_start, h, z_class, counted[:, None] & (h < classes), c, CAPPED, REAL, WIDE, "evict_first")
         w = load_weights(weight, h, classes, WEIGHTED, REAL)
         q = load_soft(target, t_start, h, t_class, live[:, None] & (h < classes), SOFT, REAL, WIDE, "evict_first")
-        sums = add_tile(sums, x, w, q, h, y, SOFT, SMOOTHED, FOCAL, STATS)
+        sums = add_tile(sums, x, w, q, h, y, SOFT, SMOOTHED, FOCAL, STATS, QUICK)
     else:
         for first in range(0, classes, BLOCK):
             k = first + h
@@ -249,16 +256,13 @@ def cross_entropy(
                             "evict_last")  # fmt: skip
             w = load_weights(weight, k, classes, WEIGHTED, REAL)
             q = load_soft(target, t_start, k, t_class, live[:, None] & (k < classes), SOFT, REAL, WIDE, "evict_last")
-            sums = add_tile(sums, x, w, q, k, y, SOFT, SMOOTHED, FOCAL, STATS)
+            sums = add_tile(sums, x, w, q, k, y, SOFT, SMOOTHED, FOCAL, STATS, QUICK)
     m, total, others, mass, below, open_mass, open_below, count, heat, _, best, _, truth = sums
 
     log_sum = tl.log(total)
     lse, kept, share = m + log_sum, tl.full([ROWS], 1.0, REAL), tl.zeros([ROWS], REAL)
     surprise = log_sum * mass - below
     if not SOFT:
-        x_y = tl.load(z + place(i, inner, z_outer, z_inner) + (y * z_class)[:, None], mask=counted[:, None], other=0.0)
-        x_y = tl.sum(x_y.to(REAL), 1)
-        x_y = cap(x_y, c) if CAPPED else x_y
         mass = tl.load(weight + y, mask=counted, other=0.0).to(REAL) if WEIGHTED else kept
         surprise, kept = mass * (log_sum - (x_y - m)), mass
     if SMOOTHED:
@@ -289,12 +293,12 @@ def cross_entropy(
     if GRADIENT:
         up = tl.load(scale + i * scale_step, mask=live, other=0.0).to(REAL)
         if SINGLE:
-            g = slope(x, w, q, h, y, m, factor, kept, share, c, SOFT, SMOOTHED, CAPPED)
+            g = slope(x, w, q, h, y, m, factor, kept, share, c, SOFT, SMOOTHED, CAPPED, QUICK)
             store_gradient(gradient, g_start, h, g_class, live[:, None] & (h < classes), g, up, counted, WIDE)
         else:
             walk_gradient(z, z_start, z_class, target, t_start, t_class, gradient, g_start, g_class, weight, classes,
                           live, counted, y, m, factor, kept, share, up, c, SOFT, WEIGHTED, SMOOTHED, CAPPED, REAL,
-                          WIDE, BLOCK)  # fmt: skip
+                          WIDE, QUICK, BLOCK)  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
@@ -305,7 +309,7 @@ def cross_entropy_gradient(
     g_outer, g_class, g_inner, scale_step,
     ignore_index, softcap: tl.float64,
     SOFT: tl.constexpr, WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr, CAPPED: tl.constexpr, SKIPS: tl.constexpr,
-    REAL: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    REAL: tl.constexpr, WIDE: tl.constexpr, QUICK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The gradient times ``scale`` from the four numbers of each sample; SKIPS: nothing at all if ``unless_one`` is 1.
 
@@ -324,4 +328,4 @@ def cross_entropy_gradient(
     up = tl.load(scale + i * scale_step, mask=live, other=0.0).to(REAL)
     walk_gradient(z, z_start, z_class, target, t_start, t_class, gradient, g_start, g_class, weight, classes, live,
                   counted, y, m, factor, kept, share, up, tl.full([], softcap, REAL), SOFT, WEIGHTED, SMOOTHED, CAPPED,
-                  REAL, WIDE, BLOCK)  # fmt: skip
+                  REAL, WIDE, QUICK, BLOCK)  # fmt: skip

@@ -9,6 +9,17 @@ from torch import Tensor
 
 from losscope.kernels import reference
 from losscope.kernels.options import CategoricalOptions
+from losscope.kernels.triton import totals
+from losscope.kernels.triton.launch import TYPES, launch
+
+ONE_PROGRAM = 65536
+"""Samples that one program is as quick with as torch's sums are."""
+
+BLOCK, WARPS = 4096, 8
+"""Samples that it takes at a time."""
+
+MOST_PROGRAMS = 1024
+"""Of a product that may have nothing to do."""
 
 
 class Reduction(NamedTuple):
@@ -31,6 +42,8 @@ def of_samples(
         return by_number(options.normalizer, like)
     if target.is_floating_point():
         return by_number(samples, like)
+    if samples <= ONE_PROGRAM:
+        return _by_count(target, weight, options.ignore_index, samples, like)
     if weight is None:
         return by_tensor((target != options.ignore_index).sum().to(like.dtype))
     return by_tensor(reference.divisor(target, weight, options, like.dtype).sum())
@@ -46,6 +59,39 @@ def by_tensor(divisor: Tensor) -> Reduction:
     return Reduction(divisor, torch.where(divisor == 0, 0.0, 1 / divisor).to(divisor.dtype))
 
 
-def reduced(losses: Tensor, reduction: str, divisor: Tensor) -> Tensor:
+def _by_count(target: Tensor, weight: Tensor | None, ignore_index: int, samples: int, like: Tensor) -> Reduction:
+    """As ``by_tensor`` of the divisor, in one launch."""
+    numbers = like.new_empty(2)
+    arguments = {
+        "target": target.contiguous(),
+        "weight": target if weight is None else weight.contiguous(),
+        "numbers": numbers,
+        "samples": samples,
+        "ignore_index": ignore_index,
+        "WEIGHTED": weight is not None,
+        "REAL": TYPES[like.dtype],
+        "BLOCK": BLOCK,
+    }
+    launch(totals.count, 1, like, arguments, WARPS)
+    return Reduction(*numbers.unbind())
+
+
+def reduced(losses: Tensor, reduction: str, divisor: Tensor, dtype: torch.dtype) -> Tensor:
     """ℓ_i, or their sum in float64 by the divisor: 0/0 is the NaN of a mean over nothing."""
-    return losses if reduction == "none" else losses.sum(dtype=torch.float64) / divisor
+    if reduction == "none":
+        return losses.to(dtype)
+    if losses.numel() > ONE_PROGRAM:
+        return (losses.sum(dtype=torch.float64) / divisor).to(dtype)
+    loss = losses.new_empty((), dtype=dtype)
+    arguments = {"losses": losses, "divisor": divisor, "loss": loss, "samples": losses.numel(), "BLOCK": BLOCK}
+    launch(totals.quotient, 1, losses, arguments, WARPS)
+    return loss
+
+
+def multiplied_unless_one(x: Tensor, factor: Tensor) -> Tensor:
+    """X times a number that only the device knows, in place; where that is 1, x is not even read."""
+    if not x.numel() or not x.is_contiguous():
+        return x.mul_(factor)
+    programs = min(-(-x.numel() // BLOCK), MOST_PROGRAMS)
+    launch(totals.multiply, programs, x, {"x": x, "factor": factor, "numbers": x.numel(), "BLOCK": BLOCK}, WARPS)
+    return x
