@@ -179,6 +179,7 @@ def _indexed_arguments(z: Tensor, call: Call, gradient: Tensor | None, tile: con
         "ALIGNED": _is_aligned(z) and _is_aligned(gradient),
         "QUICK": z.element_size() < 4,
         "BLOCK": tile.block,
+        "STAGES": tile.stages,
     }
 
 

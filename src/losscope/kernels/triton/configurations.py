@@ -13,6 +13,7 @@ class Tile(NamedTuple):
     """Samples by classes of a tile, the warps of its program, and whether it holds a whole row.
 
     ``resident``: programs of a multiprocessor, each of which takes row after row; 0 for a program to each tile.
+    ``stages``: tiles that are on their way at a time.
     """
 
     rows: int
@@ -20,6 +21,7 @@ class Tile(NamedTuple):
     warps: int
     single: bool = True
     resident: int = 0
+    stages: int = 3
 
 
 class Sizes(NamedTuple):

@@ -48,10 +48,10 @@ def store_tile(row, p, first, last, g, HEAD: tl.constexpr, TAIL: tl.constexpr):
 
 
 @triton.jit
-def sums(row, x, p, last, m, QUICK: tl.constexpr, BLOCK: tl.constexpr):
+def sums(row, x, p, last, m, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr):
     """The largest logit and Σ e^{x − m} of each lane, from the first tile x on."""
     top, total = x, e_to(x - m, QUICK)
-    for start in range(BLOCK, last - BLOCK + 1, BLOCK):
+    for start in tl.range(BLOCK, last - BLOCK + 1, BLOCK, num_stages=STAGES):
         x = load_tile(row + start, p, 0, BLOCK, "evict_last", False, False)
         top, total = tl.maximum(top, x), total + e_to(x - m, QUICK)
     rest = last // BLOCK * BLOCK
@@ -69,14 +69,14 @@ def slope(x, p, y, m, factor, kept, QUICK: tl.constexpr):
 
 @triton.jit
 def write(row, into, p, first, last, y, m, factor, kept,
-          ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+          ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr):  # fmt: skip
     """The gradient of a row, the last tile first: that was read last, so a cache is likeliest to hold it."""
     rest = last // BLOCK * BLOCK
     if rest < last:
         x = load_tile(row + rest, p, 0, last - rest, "evict_first", False, True)
         g = slope(x, p, y - rest, m, factor, kept, QUICK)
         store_tile(into + rest, p, 0, last - rest, g, False, True)
-    for back in range(2 * BLOCK, rest + 1, BLOCK):
+    for back in tl.range(2 * BLOCK, rest + 1, BLOCK, num_stages=STAGES):
         start = rest - back + BLOCK
         x = load_tile(row + start, p, 0, BLOCK, "evict_first", False, False)
         g = slope(x, p, y - start, m, factor, kept, QUICK)
@@ -94,16 +94,16 @@ def fill_zeros(into, p, first, last, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def walked_row(row, first, last, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr):
+def walked_row(row, first, last, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr):
     """(the largest logit, Σ e^{x − m}) of a row of several tiles."""
     p = tl.arange(0, BLOCK)
     x = load_tile(row, p, first, last, "evict_last", not ALIGNED, False)
     m = tl.maximum(tl.max(x, 0), LOWEST_FLOAT32)
-    top, total = sums(row, x, p, last, m, QUICK, BLOCK)
+    top, total = sums(row, x, p, last, m, QUICK, BLOCK, STAGES)
     largest = tl.maximum(tl.max(top, 0), LOWEST_FLOAT32)
     if largest - m > FAR:
         m = largest
-        top, total = sums(row, x, p, last, m, QUICK, BLOCK)
+        top, total = sums(row, x, p, last, m, QUICK, BLOCK, STAGES)
     return largest, tl.sum(total, 0) * tl.exp(m - largest)
 
 
@@ -112,7 +112,7 @@ def indexed_cross_entropy(
     z, target, weight, scale, gradient, losses, numbers,
     samples, classes, z_row, g_row, scale_step, ignore_index, z_loss: tl.float64,
     WEIGHTED: tl.constexpr, Z_LOSS: tl.constexpr, GRADIENT: tl.constexpr, ALIGNED: tl.constexpr, QUICK: tl.constexpr,
-    SINGLE: tl.constexpr, BLOCK: tl.constexpr,
+    SINGLE: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """ℓ_i, what a later gradient needs of the row, and the gradient times ``scale``; a program takes some of the rows.
 
@@ -137,7 +137,7 @@ def indexed_cross_entropy(
                 m = tl.maximum(tl.max(x, 0), LOWEST_FLOAT32)
                 total = tl.sum(e_to(x - m, QUICK), 0)
             else:
-                m, total = walked_row(row, first, last, ALIGNED, QUICK, BLOCK)
+                m, total = walked_row(row, first, last, ALIGNED, QUICK, BLOCK, STAGES)
             log_sum, kept = tl.log(total), zero + 1.0
             if WEIGHTED:
                 kept = tl.load(weight + y).to(tl.float32)
@@ -153,7 +153,7 @@ def indexed_cross_entropy(
                     g = slope(x, p, goal, m, factor * up, kept * up, QUICK)
                     store_tile(into, p, first, last, g, not ALIGNED, True)
                 else:
-                    write(row, into, p, first, last, goal, m, factor * up, kept * up, ALIGNED, QUICK, BLOCK)
+                    write(row, into, p, first, last, goal, m, factor * up, kept * up, ALIGNED, QUICK, BLOCK, STAGES)
         elif GRADIENT:
             fill_zeros(into, p, first, last, BLOCK)
         tl.store(losses + i, loss)
@@ -167,7 +167,7 @@ def indexed_cross_entropy(
 def indexed_gradient(
     z, target, scale, upstream, gradient, numbers,
     samples, classes, z_row, g_row, upstream_step, ignore_index,
-    SKIPS: tl.constexpr, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr,
+    SKIPS: tl.constexpr, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """The gradient times ``scale`` and ``upstream`` from the numbers of each row; SKIPS: nothing if ``upstream`` is 1.
 
@@ -189,6 +189,6 @@ def indexed_gradient(
             up = by * tl.load(upstream + i * upstream_step).to(tl.float32)
             m, factor = tl.load(numbers + i), tl.load(numbers + samples + i) * up
             kept = tl.load(numbers + 2 * samples + i) * up
-            write(row, into, p, first, last, y.to(tl.int32) + first, m, factor, kept, ALIGNED, QUICK, BLOCK)
+            write(row, into, p, first, last, y.to(tl.int32) + first, m, factor, kept, ALIGNED, QUICK, BLOCK, STAGES)
         else:
             fill_zeros(into, p, first, last, BLOCK)

@@ -32,11 +32,34 @@ def multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
 
 
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
 def launch(kernel: Any, programs: int, on: Tensor, arguments: dict[str, Any], warps: int) -> None:
     """So many programs, on the device of ``on`` and in its current stream."""
-    if programs:
-        with _place(on.device):
+    if not programs:
+        return
+    with _place(on.device):
+        if INTERPRETED:
             kernel[(programs,)](**arguments, num_warps=warps, **DEVICE_CHECKS)
+            return
+        # Triton's own way from arguments to the compiled kernel takes longer than many a kernel runs.
+        values = [arguments[parameter.name] for parameter in kernel.params]
+        kinds = [v if p.is_constexpr else kind(v) for p, v in zip(kernel.params, values, strict=True)]
+        key = (kernel, on.device, warps, *kinds)
+        if key in _compiled:
+            _compiled[key][(programs, 1, 1)](*values)
+        else:
+            _compiled[key] = kernel[(programs,)](*values, num_warps=warps, **DEVICE_CHECKS)
+
+
+def kind(value: Any) -> Any:
+    """What triton compiles a kernel anew for, of an argument: its type, and whether 16 divides it or it is 1."""
+    if isinstance(value, Tensor):
+        return value.dtype, value.data_ptr() % 16 == 0
+    if isinstance(value, int):
+        return value == 1, value % 16 == 0, value.bit_length() > 31
+    return type(value)
 
 
 def _place(device: torch.device) -> AbstractContextManager[Any]:
