@@ -1,10 +1,11 @@
 """The losses on a GPU beside torch's and those of three other libraries, all in turn in one process.
 
-    python benchmarks/gpu_losses.py [--seconds 0.5] [--only linear] [--tiny]
+    python benchmarks/gpu_losses.py [--seconds 0.5] [--only linear] [--minutes 9] [--tiny]
 
 Needs a CUDA device (without one it ends with status 2), and takes under ten minutes on an H100: the last cases are left
-out where that time is up, and it says which. Peers that are not installed are left out, with a line that says so:
-``pip install liger-kernel cut-cross-entropy quack-kernels``. Writes benchmarks/results/gpu_losses.txt.
+out where the minutes are up, and it says which. What is measured is written after each case, to
+benchmarks/results/gpu_losses.txt. Peers that are not installed are left out, with a line that says so:
+``pip install liger-kernel cut-cross-entropy quack-kernels``.
 
 Of each: milliseconds of the forward without a graph, and of forward and backward, as the median of runs that took turns
 with the others', the second cache emptied before each; the memory that a step takes at its peak beside its arguments;
@@ -33,7 +34,6 @@ from torch import Tensor
 import losscope as ls
 
 RESULTS = Path(__file__).parent / "results" / "gpu_losses.txt"
-SECONDS_IN_ALL = 540
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 OURS = "losscope"
@@ -257,13 +257,17 @@ def cases(tiny: bool, dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Ca
     """Name to what makes the case, which takes memory."""
     logits = [(32, 50)] if tiny else [(8192, 32000), (4096, 128256), (16384, 50257)]
     labels = [(16, 20)] if tiny else [(65536, 1000)]
-    sizes = [(8192, 2304, 256000), (8192, 4096, 128256), (8192, 768, 50257), (8192, 4096, 32000)]
+    layers = [(32, 8, 50)] if tiny else [(8192, 4096, 128256), (8192, 2304, 256000), (8192, 768, 50257)]
+    for layer in layers[:1]:
+        yield f"linear {layer}", lambda layer=layer: of_layer(*layer, dtype)
     for shape in logits:
         yield f"cross_entropy {shape}", lambda shape=shape: of_logits(*shape, dtype)
+    for layer in layers[1:]:
+        yield f"linear {layer}", lambda layer=layer: of_layer(*layer, dtype)
     for shape in labels:
         yield f"binary {shape}", lambda shape=shape: of_labels(*shape, dtype)
-    for layer in [(32, 8, 50)] if tiny else sizes:
-        yield f"linear {layer}", lambda layer=layer: of_layer(*layer, dtype)
+    if not tiny:
+        yield "linear (8192, 4096, 32000)", lambda: of_layer(8192, 4096, 32000, dtype)
 
 
 # ----------------------------------------------------------------------------------------------- measuring
@@ -329,6 +333,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each loss and direction, all peers together")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which no further case is begun")
     parser.add_argument("--tiny", action="store_true", help="small shapes, on the CPU too: tests the script")
     arguments = parser.parse_args()
     if not (CUDA or arguments.tiny):
@@ -341,7 +346,7 @@ def main() -> int:
     for name, make in cases(arguments.tiny, getattr(torch, arguments.dtype)):
         if arguments.only not in name:
             continue
-        if time.perf_counter() - start > SECONDS_IN_ALL:
+        if time.perf_counter() - start > 60 * arguments.minutes:
             lines.append(f"left out, the time is up: {name}")
             continue
         case = make()
@@ -350,10 +355,10 @@ def main() -> int:
         torch.compiler.reset()
         if CUDA:
             torch.cuda.empty_cache()
+        if CUDA and not (arguments.tiny or arguments.only):
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(*lines, sep="\n")
-    if CUDA and not (arguments.tiny or arguments.only):
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 

@@ -173,8 +173,8 @@ def every() -> Iterator[Case]:
     for dtype, h, name in product(DTYPES, (2, 21, 150), ROWS):
         yield cross_entropy(h, dtype, name, "image", True, "mean")
     for dtype, h, name, weighted in product(DTYPES, (1, 80, 1000, 100_000), LABELS, (False, True)):
-        for reduction in ("mean", "none"):
-            yield labels(h, dtype, name, weighted, reduction)
+        for reduced in ("mean", "none"):
+            yield labels(h, dtype, name, weighted, reduced)
     for dtype, h, weighted in product(DTYPES, (10, 1000, 128256), (False, True)):
         yield picked(h, dtype, weighted)
 

@@ -134,6 +134,8 @@ def test_without_numba_torchs_operators_serve_it(monkeypatch):
     """In the graph, and where a graph made elsewhere meets a machine without it."""
     z, y = logits(), index()
     expected = ls.cross_entropy(z, y, label_smoothing=0.1, reduction="none")
-    monkeypatch.setattr(operator, "kernel_module", lambda name, device: __import__("losscope.kernels.eager", fromlist=["_"]))
+    monkeypatch.setattr(
+        operator, "kernel_module", lambda name, device: __import__("losscope.kernels.eager", fromlist=["_"])
+    )
     compiled = torch.compile(ls.cross_entropy, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(z, y, label_smoothing=0.1, reduction="none"), expected)

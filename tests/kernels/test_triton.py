@@ -46,7 +46,7 @@ def tiny_tiles(monkeypatch):
     for name in ("PLAIN", "RICH", "DOUBLE"):
         monkeypatch.setattr(configurations, name, TINY)
     monkeypatch.setattr(configurations, "INDEXED", ())
-    monkeypatch.setattr(configurations, "INDEXED_LONG", ((float("inf"), 16, 4, 1),))
+    monkeypatch.setattr(configurations, "INDEXED_LONG", ((float("inf"), 16, 4, 1, 2),))
     monkeypatch.setattr(configurations, "VALUES", (8, 4))
 
 
@@ -441,6 +441,25 @@ print(len(told), told[0].category.__name__)
     assert python(code).split() == ["1", "LosscopeWarning"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("factor", [1.0, -0.3])
+def test_a_gradient_that_is_there_is_multiplied_in_place(dtype, factor):
+    x, factor = torch.randn(3, 3000).to(dtype), torch.tensor(factor)
+    expected = (x.double() * factor).to(dtype)
+    made = kernels.multiply_unless_one(x, factor)
+    assert made is x
+    torch.testing.assert_close(x, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:1] + DTYPES[2:])
+@pytest.mark.parametrize("largest", [0, 20, 37])
+def test_a_largest_logit_far_above_those_of_the_first_tile(dtype, largest, tiny_tiles):
+    z = torch.randn(4, 38, generator=torch.Generator().manual_seed(0)).to(dtype)
+    z[:, largest] = 300.0
+    y = torch.tensor([largest, 3, 22, 37])
+    near(loss_and_gradient(ls.cross_entropy, z, y), exact(z, y), dtype)
+
+
 def test_every_launch_compiles_and_spills_no_register():
     """A representative few; ``make kernels`` compiles all."""
     outside = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
@@ -448,5 +467,6 @@ def test_every_launch_compiles_and_spills_no_register():
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 of them spill" in done.stdout
     told = {tuple(line.split(": ")[1].split(",")[0].split()) for line in done.stdout.splitlines()[:-1]}
-    kernels = ("cross_entropy", "cross_entropy_gradient", "binary_cross_entropy", "nll_loss", "nll_gradient")
+    rows = ("cross_entropy", "cross_entropy_gradient", "indexed_cross_entropy", "indexed_gradient")
+    kernels = (*rows, "binary_cross_entropy", "nll_loss", "nll_gradient", "count", "quotient")
     assert told == {(kernel, f"sm_{target}") for kernel in kernels for target in (80, 90, 100)}

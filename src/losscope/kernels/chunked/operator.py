@@ -7,7 +7,7 @@ dtypes of autocast are left to torch, outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, cast
 
@@ -96,7 +96,8 @@ def _call(
 ) -> Outputs:
     """The options as an operator's schema can hold them; where no graph is made, the operator is not called for it."""
     plain = is_plain(layer.x) and not torch.compiler.is_compiling() and nothing_watches()
-    outputs = (_Sweep.apply if plain else _linear_cross_entropy)(
+    call = cast(Callable[..., Outputs], _Sweep.apply if plain else _linear_cross_entropy)
+    return call(
         *layer,
         target,
         weight,
@@ -111,7 +112,6 @@ def _call(
         filter_eps,
         kernel,
     )
-    return cast(Outputs, outputs)
 
 
 def _sweep(
@@ -236,7 +236,7 @@ class _Sweep(torch.autograd.Function):
         _keep(ctx, inputs, outputs)
         return outputs
 
-    backward = staticmethod(_backward)  # type: ignore[assignment]
+    backward = staticmethod(_backward)
 
 
 def _differentiable(

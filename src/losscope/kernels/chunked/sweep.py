@@ -160,7 +160,7 @@ def _memory(layer: Layer, rows: int, narrow: bool) -> Memory:
     """One chunk, used again by each: what an allocator gives and takes in such sizes leaves holes that add up."""
     rows, classes = min(rows, layer.x.shape[0]), layer.weight.shape[:-1]
     flat = products.room_for_logits(layer.x, rows, classes.numel())
-    z = flat if len(classes) == 1 else flat.unflatten(1, classes)
+    z = flat if len(classes) == 1 else flat.unflatten(1, classes)  # type: ignore[no-untyped-call]
     return Memory(z, z if narrow or reference.upcast(z).dtype == z.dtype else z.float())
 
 

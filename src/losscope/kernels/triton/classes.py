@@ -107,7 +107,12 @@ VECTOR = 16
 def is_indexed(z: Tensor, call: Call, gradient: Tensor | None) -> bool:
     """Whether the kernel for index targets serves: long rows side by side, and no option but weights and z-loss."""
     classes = z.shape[-1]
-    if z.ndim > 2 or not max(configurations.SHORT, VECTOR) < classes < 2**30 or is_rich(call) or z.dtype == torch.float64:
+    if (
+        z.ndim > 2
+        or not max(configurations.SHORT, VECTOR) < classes < 2**30
+        or is_rich(call)
+        or z.dtype == torch.float64
+    ):
         return False
     if z.stride(-1) != 1 or (gradient is not None and gradient.stride(-1) != 1):
         return False
@@ -157,7 +162,13 @@ def _launch_indexed_gradient(
         "upstream_step": upstream_step,
         "SKIPS": unless_one,
     }
-    launch(indexed.indexed_gradient, min(numbers.shape[1], tile.resident * multiprocessors(z.device)), z, arguments, tile.warps)
+    launch(
+        indexed.indexed_gradient,
+        min(numbers.shape[1], tile.resident * multiprocessors(z.device)),
+        z,
+        arguments,
+        tile.warps,
+    )
 
 
 def _indexed_tile(z: Tensor) -> configurations.Tile:

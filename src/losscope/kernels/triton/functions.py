@@ -51,6 +51,14 @@ def log1p(x):
 
 
 @triton.jit
+def quick_log1p(x):
+    """ln(1 + x) for 0 ≤ x ≤ 1, off by 1.3e-6 of it at most: a polynomial fitted to ln(1 + x) / x there."""
+    y = (0.014140845276415348 * x - 0.06640126556158066) * x + 0.14922326803207397
+    y = ((y * x - 0.23503828048706055) * x + 0.3310944139957428) * x - 0.4998696446418762
+    return (y * x + 0.9999987483024597) * x
+
+
+@triton.jit
 def power(x, exponent):
     """x^exponent for 0 ≤ x ≤ 1."""
     return tl.where(x > 0.0, exp(exponent * tl.log(tl.where(x > 0.0, x, 1.0))), tl.where(exponent > 0.0, x, 1.0))

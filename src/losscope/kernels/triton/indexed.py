@@ -2,10 +2,11 @@
 
     ℓ = w_y (ln S − x_y) + λ w_y lse²,   ∂ℓ/∂z_h = α ŷ_h − w_y [h = y],   α = w_y (1 + 2 λ lse)
 
-A GPU that moves 3 TB/s has some 40 instructions for each logit of 16 bits, so the walk that makes S keeps a sum for each
-lane of the tile, and lanes meet once, at the end. They can because all exponentials are relative to one number that is
-known before: the largest logit of the first tile. Any number would do that is not so far under the largest that
-a power overflows; where it is, the row is walked once more.
+A GPU that moves 3 TB/s has some 40 instructions for each logit of 16 bits, so the walk that makes S keeps a sum for
+each lane of the tile, and lanes meet once, at the end. They can because all exponentials are relative to one number
+that is known before: the largest logit of the first tile. Any number would do that is not so far under the largest that
+a power overflows; where it is, the row is walked once more. A program takes row after row, and few are under way: the
+second walk shall find its row in the cache.
 
 A row need not start where 16 bytes can be read at once: then it is read from the last such place before it, and only
 its first and last tile ask which of their positions are classes.
@@ -94,7 +95,8 @@ def fill_zeros(into, p, first, last, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def walked_row(row, first, last, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr):
+def walked_row(row, first, last, ALIGNED: tl.constexpr, QUICK: tl.constexpr,
+               BLOCK: tl.constexpr, STAGES: tl.constexpr):  # fmt: skip
     """(the largest logit, Σ e^{x − m}) of a row of several tiles."""
     p = tl.arange(0, BLOCK)
     x = load_tile(row, p, first, last, "evict_last", not ALIGNED, False)

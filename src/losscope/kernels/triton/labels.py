@@ -11,17 +11,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.functions import exp, log1p
+from losscope.kernels.triton.functions import e_to, exp, log1p, quick_log1p
 
 
 @triton.jit
-def label(z):
-    """(−ln σ(z), −ln σ(−z), σ(z), σ(−z)) from one exponential, which is of −|z| and so cannot overflow."""
-    e = exp(-tl.abs(z))
-    rest, likely = log1p(e), 1.0 / (1.0 + e)
+def label(z, QUICK: tl.constexpr):
+    """(−ln σ(|z|), σ(z), σ(−z)) from one exponential, which is of −|z| and so cannot overflow."""
+    e = e_to(-tl.abs(z), QUICK)
+    rest = quick_log1p(e) if QUICK else log1p(e)
+    likely = 1.0 / (1.0 + e)
     unlikely = e * likely
-    if_true, if_false = rest + tl.where(z < 0.0, -z, 0.0), rest + tl.where(z > 0.0, z, 0.0)
-    return if_true, if_false, tl.where(z > 0.0, likely, unlikely), tl.where(z > 0.0, unlikely, likely)
+    return rest, tl.where(z > 0.0, likely, unlikely), tl.where(z > 0.0, unlikely, likely)
 
 
 @triton.jit
@@ -52,11 +52,11 @@ def binary_cross_entropy(
     smoothing: tl.float64, gamma: tl.float64, ignore_index: tl.float64,
     WEIGHTED: tl.constexpr, POSITIVE: tl.constexpr, SMOOTHED: tl.constexpr, FOCAL: tl.constexpr,
     IGNORING: tl.constexpr, GRADIENT: tl.constexpr, EACH: tl.constexpr, SKIPS: tl.constexpr, REAL: tl.constexpr,
-    WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    QUICK: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """ℓ of every value (EACH) or its sum over the tile, and the gradient times ``scale``.
 
-    SKIPS: nothing at all if ``unless_one`` is 1.
+    SKIPS: nothing at all if ``unless_one`` is 1. SCALED: the scale is a number for each value and not one for all.
     """
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
         if tl.load(unless_one).to(tl.float64) == 1.0:
@@ -77,18 +77,22 @@ def binary_cross_entropy(
         epsilon = tl.full([], smoothing, REAL)
         t = (1.0 - epsilon) * t + 0.5 * epsilon
 
-    if_true, if_false, p, p_other = label(x)
-    true_loss, false_loss, true_slope, false_slope = if_true, if_false, -p_other, p
-    if FOCAL:
-        g = tl.full([], gamma, REAL)
-        true_loss, true_slope = modulated(if_true, if_false, p, p_other, g)
-        false_loss, false_slope = modulated(if_false, if_true, p_other, p, g)
-        false_slope = -false_slope
-    loss, slope = share(t, true_loss), share(t, true_slope)
-    if POSITIVE:
-        positive = load(pos_weight, i, h, pos_weight_row, pos_weight_column, inside, REAL)
-        loss, slope = positive * loss, positive * slope
-    loss, slope = loss + share(1.0 - t, false_loss), slope + share(1.0 - t, false_slope)
+    rest, p, p_other = label(x, QUICK)
+    if FOCAL or POSITIVE:
+        if_true, if_false = rest + tl.maximum(-x, 0.0), rest + tl.maximum(x, 0.0)
+        true_loss, false_loss, true_slope, false_slope = if_true, if_false, -p_other, p
+        if FOCAL:
+            g = tl.full([], gamma, REAL)
+            true_loss, true_slope = modulated(if_true, if_false, p, p_other, g)
+            false_loss, false_slope = modulated(if_false, if_true, p_other, p, g)
+            false_slope = -false_slope
+        loss, slope = share(t, true_loss), share(t, true_slope)
+        if POSITIVE:
+            positive = load(pos_weight, i, h, pos_weight_row, pos_weight_column, inside, REAL)
+            loss, slope = positive * loss, positive * slope
+        loss, slope = loss + share(1.0 - t, false_loss), slope + share(1.0 - t, false_slope)
+    else:  # the two add up to less
+        loss, slope = rest + share(tl.where(x > 0.0, 1.0 - t, t), tl.abs(x)), p - t
     if WEIGHTED:
         w = load(weight, i, h, weight_row, weight_column, inside, REAL)
         loss, slope = w * loss, w * slope
@@ -99,6 +103,6 @@ def binary_cross_entropy(
     else:
         tl.store(losses + program, tl.sum(tl.sum(loss, 1), 0))
     if GRADIENT:
-        up = load(scale, i, h, scale_row, scale_column, inside, REAL)
+        up = load(scale, i, h, scale_row, scale_column, inside, REAL) if SCALED else tl.load(scale).to(REAL)
         slope = tl.where(counted, slope * up, 0.0).to(gradient.dtype.element_ty)
         tl.store(gradient + i * gradient_row + h * gradient_column, slope, mask=inside)

@@ -64,6 +64,8 @@ def binary_cross_entropy(
         "EACH": each,
         "SKIPS": unless_one is not None,
         "REAL": TYPES[dtype],
+        "QUICK": dtype == torch.float32 and z.element_size() < 4,
+        "SCALED": scale is not None and scale.ndim > 0,
         "WIDE": any(columns * abs(step) >= 2**31 for _, step in [(0, 1), *steps]),
         "ROWS": tile.rows,
         "BLOCK": tile.block,
