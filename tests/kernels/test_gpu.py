@@ -1,7 +1,8 @@
 """The Triton kernels and the linear loss on a GPU, against the reference's formulas in float64.
 
-Skipped where there is no CUDA device. What holds of every kernel is in tests/properties, whose inputs are small and on
-the CPU; here are the sizes of real vocabularies, what only a device does, and that nothing waits for it.
+Skipped where there is no CUDA device; ``TRITON_INTERPRET=0 pytest tests/kernels/test_gpu.py`` runs them. What holds of
+every kernel is in tests/properties, whose inputs are small and on the CPU; here are the sizes of real vocabularies,
+what only a device does, and that nothing waits for it.
 """
 
 from __future__ import annotations

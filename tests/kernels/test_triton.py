@@ -1,4 +1,4 @@
-"""The Triton kernels, in Triton's interpreter and compiled ahead of time: no GPU is needed, and none has run them.
+"""The Triton kernels, in Triton's interpreter and compiled ahead of time; test_gpu needs a GPU, these do not.
 
 What holds of every kernel is in tests/properties; here is what is theirs: tiles, strides, the two ways to the gradient,
 and that every launch compiles for the GPUs that it is made for without spilling a register.
