@@ -6,6 +6,7 @@ and that every launch compiles for the GPUs that it is made for without spilling
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import losscope as ls
 from losscope.kernels import reference
@@ -42,12 +45,16 @@ def _interpreted():
 @pytest.fixture
 def tiny_tiles(monkeypatch):
     """Tiles so small that a short row is many of them."""
-    monkeypatch.setattr(configurations, "SHORT", 0)
+    small_tiles(monkeypatch)
+
+
+def small_tiles(patch):
+    patch.setattr(configurations, "SHORT", 0)
     for name in ("PLAIN", "RICH", "DOUBLE"):
-        monkeypatch.setattr(configurations, name, TINY)
-    monkeypatch.setattr(configurations, "INDEXED", ())
-    monkeypatch.setattr(configurations, "INDEXED_LONG", ((float("inf"), 16, 4, 1, 2),))
-    monkeypatch.setattr(configurations, "VALUES", (8, 4))
+        patch.setattr(configurations, name, TINY)
+    patch.setattr(configurations, "INDEXED", ())
+    patch.setattr(configurations, "INDEXED_LONG", ((float("inf"), 16, 4, 1, 2),))
+    patch.setattr(configurations, "VALUES", (8, 4))
 
 
 def loss_and_gradient(function, z, *args, upstream=None, **kwargs):
@@ -458,6 +465,34 @@ def test_a_largest_logit_far_above_those_of_the_first_tile(dtype, largest, tiny_
     z[:, largest] = 300.0
     y = torch.tensor([largest, 3, 22, 37])
     near(loss_and_gradient(ls.cross_entropy, z, y), exact(z, y), dtype)
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(17, 70),
+    st.integers(0, 20),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["sum", "mean", "none"]),
+    st.data(),
+)
+def test_the_laws_hold_for_rows_of_index_targets(classes, further, seed, reduction, data):
+    """Shift, permutation, mask = subset and gradients that sum to 0, of the kernel that only long rows get."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_tiles(patch)
+        g = torch.Generator().manual_seed(seed)
+        z = (4 * torch.randn(5, classes + further, generator=g))[:, :classes]
+        y = torch.randint(0, classes, (5,), generator=g)
+        y[data.draw(st.integers(0, 4))] = -100
+        call = functools.partial(loss_and_gradient, ls.cross_entropy, reduction=reduction)
+        made, counted = call(z, y), y != -100
+        near(made, exact(z, y, reduction=reduction), z.dtype)
+        assert float(made[1].sum(1).abs().max()) < 1e-5
+        near(call(z + 3.0, y), [x.double() for x in made], z.dtype, atol=1e-5)
+        order = torch.randperm(classes, generator=g)
+        moved = torch.where(counted, order.argsort()[y.clamp(min=0)], -100)
+        near(call(z[:, order], moved), [made[0].double(), made[1][:, order].double()], z.dtype, atol=1e-6)
+        rest = made[0] if reduction != "none" else made[0][counted]
+        near(call(z[counted], y[counted]), [rest.double(), made[1][counted].double()], z.dtype)
 
 
 def test_every_launch_compiles_and_spills_no_register():
