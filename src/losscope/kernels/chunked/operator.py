@@ -96,7 +96,7 @@ def _call(
 ) -> Outputs:
     """The options as an operator's schema can hold them; where no graph is made, the operator is not called for it."""
     plain = is_plain(layer.x) and not torch.compiler.is_compiling() and nothing_watches()
-    call = cast(Callable[..., Outputs], _Sweep.apply if plain else _linear_cross_entropy)
+    call = cast("Callable[..., Outputs]", _Sweep.apply if plain else _linear_cross_entropy)
     return call(
         *layer,
         target,

@@ -25,7 +25,7 @@ ELEMENTS = {
 }
 
 _ADDRESSES = (
-    "counters",  # int64[3]: the next chunk, the next thread's number, whether a soft target may be out of range
+    "counters",  # int64[3]: see `team`
     "z",
     "target",  # y (int64) or q (elements)
     "weight",  # w_h, or ones for one block
@@ -42,6 +42,7 @@ _SIZES = (
     "classes",
     "inner",  # samples i = outer · inner + k, so that (N, H, d) needs no copy
     "chunk",  # samples per chunk
+    "together",  # samples per block
     "z_outer",
     "z_class",
     "z_inner",
@@ -85,7 +86,7 @@ class Elementwise(ctypes.Structure):
 
     _fields_ = _fields(
         (
-            "counters",  # int64[2]: the next chunk, whether a target may be out of range
+            "counters",  # int64[3]: see `team`
             "z",
             "target",
             "weight",  # one number per value, or a block of them
@@ -100,6 +101,7 @@ class Elementwise(ctypes.Structure):
             "each_weight",  # 1 where there is a weight for every value, 0 where each block has the same
             "each_pos_weight",
             "each_upstream",
+            "streamed",  # whether the gradient goes past the caches
             "plain",  # no weight of any kind, no focal loss, nothing ignored, one sum
             "ignoring",
         ),

@@ -11,6 +11,7 @@ from losscope.kernels.cpu import lanes, rows
 from losscope.kernels.cpu.categorical import is_ignored, look, offset, record, unaligned, upstream
 from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store, take
 from losscope.kernels.cpu.lanes import LANES
+from losscope.kernels.cpu.team import THREAD
 
 
 class Terms(NamedTuple):
@@ -132,7 +133,7 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
     z, gradient = pointer(a.z, a.element), pointer(a.gradient, a.element)
     later, goal = at(z, (i + LANES) * a.z_outer), z if a.streamed else at(gradient, i * a.gradient_outer)
     lanes.exponentials(x, classes, t, e, later, goal)
-    lanes.logarithms(t.total, t.log_sum)
+    lanes.logarithms(t.total, t.log_sum, LANES)
     if a.soft:
         read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q)
         lanes.over_target(x, w, a.weighted, q, classes, t)
@@ -144,9 +145,9 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
     is_open = lanes.over_open(x, w, a.weighted, classes, t) if a.smoothing > 0 else True
     upstreams(a, i, count, t, real)
     if a.gamma > 0:
-        lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real))
+        lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real), LANES)
     else:
-        lanes.finish(t, a.soft, a.smoothing, a.z_loss)
+        lanes.finish(t, a.soft, a.smoothing, a.z_loss, LANES)
 
     if a.loss != 0:
         for r in range(count):
@@ -202,7 +203,7 @@ def over_blocks(arguments: Any) -> None:
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
     counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    scratch = at(pointer(a.scratch, real), take(at(counters, 1)) * a.scratch_size)
+    scratch = at(pointer(a.scratch, real), take(at(counters, THREAD)) * a.scratch_size)
     chunk = take(counters)
     while chunk * a.chunk < a.samples:
         last = min((chunk + 1) * a.chunk, a.samples)

@@ -10,9 +10,7 @@ from numba import carray, njit
 from losscope.kernels.cpu import dense, rows, sample
 from losscope.kernels.cpu.functions import exp
 from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
-
-TOGETHER = 4
-SHORT = 1024
+from losscope.kernels.cpu.team import SUSPECT, THREAD
 
 
 @njit(error_model="numpy")
@@ -88,47 +86,6 @@ def index_row(a: Any, i: Any, real: Any, e: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def index_rows(a: Any, i: Any, count: Any, real: Any, e: Any) -> Any:
-    """The same for a few short rows, step by step, so that the steps of one row need not wait for each other."""
-    z, gradient, classes = pointer(a.z, a.element), pointer(a.gradient, a.element), a.classes
-    y = pointer(a.target, np.int64(0))
-    m, total = at(e, TOGETHER * classes), at(e, TOGETHER * (classes + 1))
-    for r in range(count):
-        m[r] = larger(cast(a.lowest, real), rows.largest(z, offset(i + r, a.inner, a.z_outer, a.z_inner), 0, classes))
-    for r in range(count):
-        start = offset(i + r, a.inner, a.z_outer, a.z_inner)
-        later = at(z, start + TOGETHER * classes)
-        goal = at(gradient, offset(i + r, a.inner, a.gradient_outer, a.gradient_inner))
-        total[r] = rows.exponentials(z, start, 0, classes, m[r], at(e, r * classes), later, goal)
-    result = 0.0
-    for r in range(count):
-        if is_ignored(a, i + r):
-            loss = skip_row(a, i + r, real)
-        else:
-            loss = finish_row(a, i + r, y[i + r], real, m[r], total[r], at(e, r * classes), gradient)
-        if a.loss != 0:
-            store(pointer(a.loss, real), i + r, loss)
-        result += loss
-    return result
-
-
-@njit(error_model="numpy")
-def finish_row(a: Any, i: Any, y: Any, real: Any, m: Any, total: Any, e: Any, gradient: Any) -> Any:
-    """ℓ_i and its gradient, from the exponentials of the row and their sum."""
-    z, start = pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner)
-    w = weight_of(a, y, real)
-    x_y, log_sum = np.float64(load(z, start + y) - m), np.log(total)
-    loss, alpha, c = sample.of_index(w, x_y - log_sum, m + log_sum, a.gamma, a.z_loss)
-    if a.gradient != 0:
-        to = offset(i, a.inner, a.gradient_outer, a.gradient_inner)
-        up = upstream(a, i, real)
-        e_y = np.float64(e[y])
-        rows.scale(e, 0, a.classes, cast(up * alpha / total, real), gradient, to)
-        store(gradient, to + y, up * (alpha * e_y / total - w * c))
-    return loss
-
-
-@njit(error_model="numpy")
 def keeps_row(a: Any) -> Any:
     """Whether the scratch holds the whole row of x, because it is dear to make again or walked once more."""
     return a.softcap > 0 or a.stats != 0
@@ -158,7 +115,7 @@ def load_logits(a: Any, i: Any, first: Any, last: Any, x: Any) -> Any:
 def look(a: Any, mass: Any, below: Any, lowest: Any, highest: Any) -> Any:
     """A flag where a soft target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
     if not (lowest <= 0 and highest <= 1 and mass == mass):
-        pointer(a.counters, np.int64(0))[2] = 1
+        pointer(a.counters, np.int64(0))[SUSPECT] = 1
 
 
 @njit(error_model="numpy")
@@ -343,17 +300,11 @@ def over_rows(arguments: Any) -> None:
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
     counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    scratch = at(pointer(a.scratch, real), take(at(counters, 1)) * a.scratch_size)
+    scratch = at(pointer(a.scratch, real), take(at(counters, THREAD)) * a.scratch_size)
     chunk = take(counters)
     while chunk * a.chunk < a.samples:
         total = 0.0
         last = min((chunk + 1) * a.chunk, a.samples)
-        if a.classes <= SHORT and not a.dense:
-            for i in range(chunk * a.chunk, last, TOGETHER):
-                total += index_rows(a, i, min(TOGETHER, last - i), real, scratch)
-            partial[chunk] = total
-            chunk = take(counters)
-            continue
         for i in range(chunk * a.chunk, last):
             if is_ignored(a, i):
                 loss = skip_row(a, i, real)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from losscope.kernels.cpu import compiled, memory, team
+from losscope.kernels.cpu import bands, compiled, memory, team
 from losscope.kernels.cpu.arguments import Categorical
+from losscope.kernels.cpu.bands import over_bands
 from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
-from losscope.kernels.cpu.categorical import SHORT, TOGETHER, over_rows
+from losscope.kernels.cpu.categorical import over_rows
 from losscope.kernels.cpu.lanes import LANES, room
 from losscope.kernels.cpu.rows import BLOCK
 from losscope.kernels.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
 
-FEW = 128  # classes below which samples side by side are faster than a row
-STREAMED = 24 << 20  # bytes of gradient that no cache will hold until it is read
+NARROW, SHORT = 24, 1024  # classes from which, and up to which, a row is some whole vectors of a block of rows
+FEW = 128  # classes below which samples side by side are faster than a row of its own
 
 
 class Result(NamedTuple):
@@ -48,6 +49,11 @@ def divisor(target: Tensor, weight: Tensor | None, samples: int, options: Catego
     if weight is None:
         return float(counted.sum())
     return float(weight.double()[target.where(counted, 0)].where(counted, 0).sum())
+
+
+def divided(total: float, over: float, dtype: torch.dtype) -> Tensor:
+    """total / over; NaN where nothing was counted and nothing lost."""
+    return torch.tensor(total / over if over else total * math.inf, dtype=dtype)
 
 
 def compute(
@@ -115,34 +121,37 @@ def compute(
     if suspect and check is not None:
         check()
 
-    result = loss.view(target.shape if not soft else _sample_shape(z)) if per_sample else total.div_(over)
+    dtype = numbers if wide else z.dtype
     told = _stats(stats, target, z, options) if options.return_stats else None
-    return Result(result if wide else result.to(z.dtype), out, told)
+    if per_sample:
+        return Result(loss.view(_sample_shape(z) if soft else target.shape).to(dtype), out, told)
+    return Result(divided(total, over, dtype), out, told)
 
 
-def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> tuple[Tensor, bool]:
-    """Choose the kernel, share out the samples; Σ_i ℓ_i in float64, and whether a target may be out of range."""
+def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> tuple[float, bool]:
+    """Choose the kernel, share out the samples; Σ_i ℓ_i, and whether a target may be out of range."""
     a = arguments
     a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
     adjacent = a.z_class == 1 and (not a.gradient or a.gradient_class == 1)
-    if adjacent and a.classes >= FEW:
-        kernel, together = over_rows, TOGETHER
-        a.scratch_size = 3 * a.classes + a.classes // BLOCK + TOGETHER * (a.classes + 2) + 3 * BLOCK
+    in_bands = adjacent and (not a.soft or a.target_class == 1) and not (a.softcap or a.stats)
+    if in_bands and NARROW <= a.classes <= SHORT:
+        kernel, together = over_bands, bands.rows_of(a.classes)
+        a.scratch_size = bands.scratch_size(a.classes)
+    elif adjacent and a.classes >= FEW:
+        kernel, together = over_rows, 1
+        a.scratch_size = 3 * a.classes + a.classes // BLOCK + 1 + 3 * BLOCK
     else:
         kernel, together = over_blocks, LANES
         a.scratch_size = 3 * room.py_func(a.classes) + PER_LANE * LANES
-    short = kernel is over_rows and a.classes <= SHORT  # most of such a row would be its unaligned ends
-    a.streamed = a.gradient and not short and a.samples * a.classes * a.element_size >= STREAMED
+    whole = kernel is not over_bands or a.gradient_outer == a.classes
+    a.streamed = a.gradient and whole and a.samples * a.classes * a.element_size >= memory.STREAMED
+    a.together = together
     a.chunk = max(together, team.chunk_size(a.samples * a.classes) // a.classes // together * together)
     chunks = -(-a.samples // a.chunk)
     threads = team.team_size(chunks)
-
-    counters = torch.zeros(3, dtype=torch.int64)
-    partial = torch.empty(chunks, dtype=torch.float64)
     scratch = torch.empty(threads * a.scratch_size, dtype=numbers)
-    a.counters, a.partial, a.scratch = counters.data_ptr(), partial.data_ptr(), scratch.data_ptr()
-    team.run(compiled.address(kernel, Categorical, dtype), ctypes.addressof(a), threads)
-    return partial.sum(), bool(a.soft and counters[2])
+    a.scratch = scratch.data_ptr()
+    return team.run(compiled.address(kernel, Categorical, dtype), a, chunks, threads)
 
 
 def _upstream(

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp, tanh
-from losscope.kernels.cpu.intrinsics import at, cast, larger, load, prefetch, store
+from losscope.kernels.cpu.intrinsics import at, cast, larger, load, prefetch, store, wide_vectors
 from losscope.kernels.cpu.rows import STRIDE
 
 BLOCK = 2048  # classes: 8 KiB of float32, since up to four arrays of them are at work
@@ -25,6 +25,7 @@ BLOCK = 2048  # classes: 8 KiB of float32, since up to four arrays of them are a
 @njit(error_model="numpy")
 def widen(source: Any, start: Any, step: Any, first: Any, last: Any, x: Any) -> Any:
     """x_h = source_h."""
+    wide_vectors()
     if step == 1:  # known to the compiler, this becomes vector loads
         for h in range(first, last):
             x[h] = load(source, start + h)
@@ -36,6 +37,7 @@ def widen(source: Any, start: Any, step: Any, first: Any, last: Any, x: Any) -> 
 @njit(fastmath=EXACT, error_model="numpy")
 def cap(x: Any, first: Any, last: Any, softcap: Any) -> Any:
     """x_h ← softcap · tanh(x_h / softcap); −inf stays −inf."""
+    wide_vectors()
     for h in range(first, last):
         x[h] = softcap * tanh(x[h] / softcap) if x[h] != -np.inf else x[h]
 
@@ -43,6 +45,7 @@ def cap(x: Any, first: Any, last: Any, softcap: Any) -> Any:
 @njit(fastmath=SUMS, error_model="numpy")
 def over_open(x: Any, start: Any, w: Any, first: Any, last: Any, m: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked."""
+    wide_vectors()
     mass, below, count = m - m, m - m, m - m
     zero, one = m - m, cast(1, m)
     for h in range(first, last):
@@ -60,6 +63,7 @@ def over_target(x: Any, start: Any, w: Any, q: Any, goal: Any, first: Any, last:
 
     The next block of q comes into cache.
     """
+    wide_vectors()
     mass, below, later = m - m, m - m, at(q, goal + BLOCK)
     lowest, highest = -load(q, goal + first), load(q, goal + first)
     for begin in range(first, last, STRIDE):
@@ -78,6 +82,7 @@ def over_target(x: Any, start: Any, w: Any, q: Any, goal: Any, first: Any, last:
 @njit(fastmath=EXACT, error_model="numpy")
 def scale(e: Any, first: Any, last: Any, factor: Any) -> Any:
     """e_h ← factor · e_h."""
+    wide_vectors()
     for h in range(first, last):
         e[h] *= factor
 
@@ -85,6 +90,7 @@ def scale(e: Any, first: Any, last: Any, factor: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def subtract_open(e: Any, x: Any, start: Any, w: Any, first: Any, last: Any, share: Any) -> Any:
     """e_h ← e_h − share · w_h where the class is not masked."""
+    wide_vectors()
     for h in range(first, last):
         e[h] -= share * w[h] if load(x, start + h) != -np.inf else share - share
 
@@ -92,6 +98,7 @@ def subtract_open(e: Any, x: Any, start: Any, w: Any, first: Any, last: Any, sha
 @njit(fastmath=EXACT, error_model="numpy")
 def subtract_target(e: Any, w: Any, q: Any, goal: Any, first: Any, last: Any, share: Any) -> Any:
     """e_h ← e_h − share · w_h q_h."""
+    wide_vectors()
     for h in range(first, last):
         e[h] -= share * (w[h] * load(q, goal + h))
 
@@ -99,6 +106,7 @@ def subtract_target(e: Any, w: Any, q: Any, goal: Any, first: Any, last: Any, sh
 @njit(fastmath=EXACT, error_model="numpy")
 def through_softcap(e: Any, x: Any, first: Any, last: Any, softcap: Any) -> Any:
     """e_h ← e_h ∂x_h/∂z_h = e_h (1 − (x_h / softcap)²)."""
+    wide_vectors()
     for h in range(first, last):
         ratio = x[h] / softcap
         e[h] *= cast(1, softcap) - ratio * ratio if x[h] != -np.inf else cast(0, softcap)
@@ -114,6 +122,7 @@ def narrow(e: Any, first: Any, last: Any, gradient: Any, start: Any, step: Any) 
 @njit(fastmath=SUMS, error_model="numpy")
 def entropy(x: Any, classes: Any, m: Any, log_sum: Any) -> Any:
     """−Σ_h ŷ_h s_h."""
+    wide_vectors()
     total = m - m
     for h in range(classes):
         s = (x[h] - m) - log_sum

@@ -7,10 +7,53 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from losscope.kernels.cpu.functions import EXACT, SUMS, exp, log1p, log1p_split, log1p_sum
-from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
+from losscope.kernels.cpu.functions import (
+    EXACT,
+    SUMS,
+    TINY,
+    exp,
+    log1p,
+    log1p_joined,
+    log1p_split,
+    log1p_sum,
+    log1p_term,
+)
+from losscope.kernels.cpu.intrinsics import (
+    LANES,
+    at,
+    cast,
+    choose_below,
+    load,
+    pointer,
+    real_like,
+    store,
+    take,
+    wide_vectors,
+)
+from losscope.kernels.cpu.team import SUSPECT
+from losscope.kernels.cpu.vectors import (
+    choose_negative,
+    doubled,
+    first_lanes,
+    largest_lane,
+    load_four,
+    load_some,
+    magnitude,
+    maximum,
+    minimum,
+    product_of_lanes,
+    smallest_lane,
+    splat,
+    store_some,
+    store_vector,
+    stream_vector,
+    sum_of_lanes,
+    with_sign_of,
+)
 
 RUN = 960  # values
+FOUR = 4 * LANES  # values whose factors are joined
+PART = 5 * FOUR  # values that are added up in their own precision before their sum goes on in float64
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -31,48 +74,74 @@ def share(t: Any, x: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def likelihood(z: Any, t: Any) -> Any:
-    """(e^{−|z|}, u |z|) of ℓ = ln(1 + e^{−|z|}) + u |z|, where u is what the target gives to the unlikelier label."""
-    zero = cast(0, z)
-    u = cast(1, t) - t if z > zero else t
-    return exp(-np.abs(z)), u, share(u, np.abs(z))
+def likelihood(z: Any, t: Any, one: Any) -> Any:
+    """(e^{−|z|}, u, u |z|) of ℓ = ln(1 + e^{−|z|}) + u |z|; u is what the target gives to the unlikelier label."""
+    x, nothing = magnitude(z), one - one
+    u = choose_negative(z, t, one - t)
+    # 0·inf = 0: below the normal numbers u is nothing, and NaN is not below.
+    return exp(nothing - x), u, choose_below(u, cast(TINY, one), nothing, u * x)
 
 
-@njit(fastmath=SUMS, error_model="numpy")
-def plain_sum(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any) -> Any:
-    """Σ ℓ, ℓ = −t ln σ(z) − (1 − t) ln σ(−z) with t ← keep · t + rest; and the smallest and largest target.
+@njit(fastmath=EXACT, error_model="numpy")
+def plain_vector(z: Any, t: Any, keep: Any, rest: Any, scale: Any) -> Any:
+    """(ln(1 + e) as a term of its sum, u |z|, ∂ℓ/∂z = σ(z) − t = ±(u − σ(−|z|)) times the scale) of sixteen values."""
+    one = cast(1, keep)
+    e, u, linear = likelihood(z, t * keep + rest, one)
+    return log1p_term(e), linear, with_sign_of(z, scale * (u - e / (one + e)))  # nothing cancels that is not there
+
+
+@njit(error_model="numpy")
+def write(goal: Any, k: Any, v: Any, streamed: Any) -> Any:
+    """A vector of the gradient, past the caches where none will hold it until it is read."""
+    if streamed:
+        stream_vector(goal, k, v)
+    else:
+        store_vector(goal, k, v)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def plain_run(a: Any, first: Any, last: Any, one: Any) -> Any:
+    """Σ ℓ, ℓ = −t ln σ(z) − (1 − t) ln σ(−z), its gradient where wanted, and the smallest and largest target.
 
     Σ ln(1 + e) is taken as ln Π (1 + e): no product of at most RUN factors between 1 and 2 overflows in float64.
     """
-    total, small, product = keep - keep, keep - keep, 1.0
-    lowest, highest = -load(target, first), load(target, first)
-    for k in range(first, last):
-        t = load(target, k)
-        lowest, highest = larger(lowest, -t), larger(highest, t)
-        e, _, linear = likelihood(load(z, k), t * keep + rest)
-        sum_term, factor, logarithm = log1p_split(e)
-        total += linear + logarithm
-        small += sum_term
-        product *= factor
-    return total + log1p_sum(small, product), -lowest, highest
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def plain_gradient(z: Any, target: Any, first: Any, last: Any, keep: Any, rest: Any, scale: Any, gradient: Any) -> Any:
-    """The same, with ∂ℓ/∂z = σ(z) − t = ±(u − σ(−|z|)), times the scale; nothing cancels that is not there."""
-    total, small, product, one, zero = keep - keep, keep - keep, 1.0, cast(1, keep), keep - keep
-    lowest, highest = -load(target, first), load(target, first)
-    for k in range(first, last):
-        x, t = load(z, k), load(target, k)
-        lowest, highest = larger(lowest, -t), larger(highest, t)
-        e, u, linear = likelihood(x, t * keep + rest)
-        sum_term, factor, logarithm = log1p_split(e)
-        total += linear + logarithm
-        small += sum_term
-        product *= factor
-        slope = scale * (u - e / (one + e))
-        store(gradient, k, slope if x > zero else -slope)
-    return total + log1p_sum(small, product), -lowest, highest
+    z, target, gradient = pointer(a.z, a.element), pointer(a.target, a.element), pointer(a.gradient, a.element)
+    keep, rest, scale = cast(1 - a.smoothing, one), cast(a.smoothing / 2, one), cast(a.scale, one)
+    wanted, streamed = a.gradient != 0, a.streamed != 0
+    total, small, product = splat(0.0), splat(0.0), splat(1.0)
+    lowest = highest = splat(one)
+    whole = last - (last - first) % FOUR
+    for begin in range(first, whole, PART):
+        linear = splat(one - one)
+        for k in range(begin, min(begin + PART, whole), FOUR):
+            t_0, t_1, t_2, t_3 = load_four(target, k)
+            lowest = minimum(minimum(minimum(t_0, t_1), minimum(t_2, t_3)), lowest)
+            highest = maximum(maximum(maximum(t_0, t_1), maximum(t_2, t_3)), highest)
+            z_0, z_1, z_2, z_3 = load_four(z, k)
+            p_0, l_0, v_0 = plain_vector(z_0, t_0, keep, rest, scale)
+            p_1, l_1, v_1 = plain_vector(z_1, t_1, keep, rest, scale)
+            p_2, l_2, v_2 = plain_vector(z_2, t_2, keep, rest, scale)
+            p_3, l_3, v_3 = plain_vector(z_3, t_3, keep, rest, scale)
+            sum_term, factor, logarithm = log1p_split(log1p_joined(log1p_joined(p_0, p_1), log1p_joined(p_2, p_3)))
+            linear += ((l_0 + l_1) + (l_2 + l_3)) + logarithm
+            small, product = small + sum_term, product * factor
+            if wanted:
+                write(gradient, k, v_0, streamed)
+                write(gradient, k + LANES, v_1, streamed)
+                write(gradient, k + 2 * LANES, v_2, streamed)
+                write(gradient, k + 3 * LANES, v_3, streamed)
+        total += doubled(linear)
+    for k in range(whole, last, LANES):  # of a lane beyond the last value: ln(1 + e^−∞) = 0
+        t = load_some(target, k, last - k, one)
+        lowest, highest = minimum(t, lowest), maximum(t, highest)
+        term, linear, v = plain_vector(load_some(z, k, last - k, cast(np.inf, one)), t, keep, rest, scale)
+        sum_term, factor, logarithm = log1p_split(term)
+        small, product = small + sum_term, product * factor
+        total += doubled(first_lanes(linear, last - k) + logarithm)
+        if wanted:
+            store_some(gradient, k, last - k, v)
+    logs = log1p_sum(sum_of_lanes(small), product_of_lanes(product))
+    return sum_of_lanes(total) + logs, smallest_lane(lowest), largest_lane(highest)
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -85,6 +154,7 @@ def modulated(surprise: Any, other: Any, p: Any, p_other: Any, gamma: Any) -> An
 @njit(fastmath=SUMS, error_model="numpy")
 def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
     """Σ ℓ with every option: −p t M ln σ(z) − (1 − t) M ln σ(−z), times w; each gradient times its upstream."""
+    wide_vectors()
     z, target = pointer(a.z, a.element), pointer(a.target, a.element)
     w = at(pointer(a.weight, real), first * a.each_weight - first)
     positive = at(pointer(a.pos_weight, real), first * a.each_pos_weight - first)
@@ -119,21 +189,15 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
 def check(a: Any, lowest: Any, highest: Any, part: Any) -> Any:
     """A flag where a target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
     if not (lowest >= 0 and highest <= 1 and part == part):
-        pointer(a.counters, np.int64(0))[1] = 1
+        pointer(a.counters, np.int64(0))[SUSPECT] = 1
 
 
 @njit(error_model="numpy")
 def plain(a: Any, first: Any, last: Any, real: Any) -> Any:
     """Σ ℓ of a block without options, and its gradient."""
-    z, target, gradient = pointer(a.z, a.element), pointer(a.target, a.element), pointer(a.gradient, a.element)
-    keep, rest, scale = cast(1 - a.smoothing, real), cast(a.smoothing / 2, real), cast(a.scale, real)
     total = 0.0
     for begin in range(first, last, RUN):
-        end = min(begin + RUN, last)
-        if a.gradient != 0:
-            part, lowest, highest = plain_gradient(z, target, begin, end, keep, rest, scale, gradient)
-        else:
-            part, lowest, highest = plain_sum(z, target, begin, end, keep, rest)
+        part, lowest, highest = plain_run(a, begin, min(begin + RUN, last), real)
         check(a, lowest, highest, part)
         total += part
     return total
@@ -157,6 +221,7 @@ def over_labels(arguments: Any) -> None:
 @njit(fastmath=SUMS, error_model="numpy")
 def squares(a: Any, first: Any, last: Any, real: Any) -> Any:
     """Σ w (z − y)², and ∂/∂z = 2 w (z − y)."""
+    wide_vectors()
     z, target = pointer(a.z, a.element), pointer(a.target, a.element)
     w = at(pointer(a.weight, real), first * a.each_weight - first)
     up = at(pointer(a.upstream, real), first * a.each_upstream - first)

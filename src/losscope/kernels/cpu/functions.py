@@ -15,7 +15,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from losscope.kernels.cpu.intrinsics import bits_of_float, float_of_bits
+from losscope.kernels.cpu.intrinsics import bits_of_float, choose_below, float_of_bits, power_of_two
+from losscope.kernels.cpu.vectors import doubled
 
 EXACT = {"contract"}  # multiply and add in one rounding, and nothing else
 SUMS = {"contract", "reassoc", "nsz"}  # for sums alone: a vector's lanes are added up in another order
@@ -24,10 +25,11 @@ F, D = np.float32, np.float64
 
 _LOG2E, _LOG2E_D = F(1.4426950408889634), D(1.4426950408889634)
 _LN2, _LN2_REST = F(0.6931471805599453), F(0.6931471805599453 - D(F(0.6931471805599453)))
-_ROUNDING = F(1.5 * 2**23)
+_ROUNDING, _ROUNDING_D = F(1.5 * 2**23), D(1.5 * 2**52)  # added to a number, they leave it the nearest integer
 _LN2_HIGH, _LN2_LOW = F(0.693359375), F(-2.12194440e-4)  # the product with a small integer is exact
 _LN2_HIGH_D, _LN2_LOW_D = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 _SMALL_SUM = 2.0**-21
+TINY = float(np.finfo(np.float32).tiny)  # below it 0·∞ is not looked for
 _SMALLEST, _SMALLEST_D = F(-87.3), D(-708.3)  # exp is a normal number above, and 0 below
 
 
@@ -42,12 +44,12 @@ def _reduced_float32(x: Any) -> Any:
     p = p * r + F(0.041669536381959915)
     p = p * r + F(0.166665181517601)
     p = p * r + F(0.49999988079071045)
-    return p * (r * r) + r, float_of_bits(np.int32((bits_of_float(shifted) << 23) + 0x3F800000))
+    return p * (r * r) + r, power_of_two(shifted)
 
 
 def _exp_float32(x: Any) -> Any:
     rest, power = _reduced_float32(x)
-    return F(0) if x < _SMALLEST else (rest + F(1)) * power
+    return choose_below(x, _SMALLEST, F(0), (rest + F(1)) * power)
 
 
 def _expm1_float32(x: Any) -> Any:
@@ -60,7 +62,8 @@ def _expm1_float64(x: Any) -> Any:
 
 
 def _exp_float64(x: Any) -> Any:
-    n = np.rint(x * _LOG2E_D)
+    shifted = x * _LOG2E_D + _ROUNDING_D
+    n = shifted - _ROUNDING_D
     r = x - n * _LN2_HIGH_D
     r = r - n * _LN2_LOW_D
     p = D(1 / 6227020800) * r + D(1 / 479001600)
@@ -75,8 +78,7 @@ def _exp_float64(x: Any) -> Any:
     p = p * r + D(1 / 6)
     p = p * r + D(1 / 2)
     p = p * (r * r) + r + D(1)
-    power = float_of_bits(np.int64((np.int64(n) + 1023) << 52))
-    return p * power if x > _SMALLEST_D else (D(0) if x <= _SMALLEST_D else x)
+    return choose_below(x, _SMALLEST_D, D(0), p * power_of_two(shifted))
 
 
 def _log_float32(x: Any) -> Any:
@@ -186,11 +188,11 @@ def tanh(x: Any) -> Any:
 
 
 def _choose(function: Any, single: Any, double: Any) -> None:
-    """Compile `function` as `single` for float32 and as `double` for float64."""
+    """Compile `function` as `single` for float32 and as `double` for float64, numbers or vectors of them."""
 
     @overload(function, jit_options={"fastmath": EXACT, "error_model": "numpy"})
     def by_type(x: Any) -> Any:
-        return single if x == types.float32 else double
+        return single if getattr(x, "real", x) == types.float32 else double
 
 
 _choose(exp, _exp_float32, _exp_float64)
@@ -200,26 +202,59 @@ _choose(log1p, _log1p_float32, _log1p_float64)
 _choose(tanh, _tanh_float32, _tanh_float64)
 
 
+# Σ ln(1+x): of float32 as the logarithm of a product in float64, whose factors are joined by fours before;
+# of float64 as the sum of as many logarithms as there are terms.
+
+
+def _log1p_term_float32(x: Any) -> Any:
+    return x
+
+
+def _log1p_joined_float32(a: Any, b: Any) -> Any:
+    return a * b + (a + b)  # (1 + a)(1 + b) − 1, to the last places of what is small
+
+
+def _log1p_joined_float64(a: Any, b: Any) -> Any:
+    return a + b
+
+
 def _log1p_split_float32(x: Any) -> Any:
-    return x, D(1) + D(x), F(0)
+    wide = doubled(x)
+    return wide, wide + D(1), F(0)
 
 
 def _log1p_split_float64(x: Any) -> Any:
-    return D(0), D(1), log1p(x)
+    return D(0), D(1), x
 
 
-def log1p_split(x: Any) -> Any:
-    """(a, b, c) with Σ ln(1+x) = `log1p_sum`(Σ a, Π b) + Σ c."""
+def log1p_term(x: Any) -> Any:
+    """What stands for ln(1+x), 0 ≤ x ≤ 1, in `log1p_joined`."""
     raise NotImplementedError("compiled code only")
 
 
+def log1p_joined(a: Any, b: Any) -> Any:
+    """Two such terms as one; at most eight may go into one."""
+    raise NotImplementedError("compiled code only")
+
+
+def log1p_split(x: Any) -> Any:
+    """(a, b, c) of a vector of terms, with Σ ln(1+x) = `log1p_sum`(Σ a, Π b) + Σ c; a and b in float64."""
+    raise NotImplementedError("compiled code only")
+
+
+_choose(log1p_term, _log1p_term_float32, _log1p_float64)
 _choose(log1p_split, _log1p_split_float32, _log1p_split_float64)
+
+
+@overload(log1p_joined, jit_options={"fastmath": EXACT, "error_model": "numpy"})
+def _joined_by_type(a: Any, b: Any) -> Any:
+    return _log1p_joined_float32 if a.real == types.float32 else _log1p_joined_float64
 
 
 @njit(error_model="numpy")
 def log1p_sum(small: Any, product: Any) -> Any:
-    """Σ ln(1+x) of float32 by one logarithm, in float64; of float64 by as many as there are terms.
+    """Σ ln(1+x).
 
     Below the threshold Σ x is nearer: it lacks at most half of itself squared, where the factors lose 2⁻⁵³ each.
     """
-    return np.float64(small) if small < _SMALL_SUM else np.log(product)
+    return small if small < _SMALL_SUM else np.log(product)

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 BFLOAT16 = types.uint16
 FLOAT16 = types.int16
-_LANES = 16  # of one vector: 64 bytes of float32, a whole cache line
+LANES = 16  # of one vector: 64 bytes of float32, a whole cache line
 
 _FLOAT, _HALF, _SHORT, _INT, _LONG = ir.FloatType(), ir.HalfType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -37,7 +37,7 @@ def _constant(kind: Any, value: int) -> Any:
     return ir.Constant(kind, value)
 
 
-def _widen(builder: Any, element: Any, value: Any) -> Any:
+def widen(builder: Any, element: Any, value: Any) -> Any:
     """A stored element as the float it stands for."""
     if element == BFLOAT16:
         wide = _vector(_INT, value.type)
@@ -61,7 +61,7 @@ def _round_to_bfloat16(builder: Any, value: Any) -> Any:
     return builder.trunc(builder.lshr(kept, _constant(wide, 16)), short)
 
 
-def _narrow(builder: Any, element: Any, value: Any) -> Any:
+def narrow(builder: Any, element: Any, value: Any) -> Any:
     """A float as the element that stores it, rounded once to nearest even."""
     if element == BFLOAT16:
         return _round_to_bfloat16(builder, value)
@@ -87,7 +87,7 @@ def load(typingctx: Any, base: Any, index: Any) -> Any:
     element = base.dtype
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _widen(builder, element, builder.load(builder.gep(args[0], [args[1]])))
+        return widen(builder, element, builder.load(builder.gep(args[0], [args[1]])))
 
     return computed_in(element)(base, types.int64), generate
 
@@ -129,7 +129,7 @@ def store(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
     element = base.dtype
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(_narrow(builder, element, args[2]), builder.gep(args[0], [args[1]]))
+        builder.store(narrow(builder, element, args[2]), builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
     return types.void(base, types.int64, computed_in(element)), generate
@@ -145,18 +145,43 @@ def stream_scaled(typingctx: Any, target: Any, at: Any, source: Any, start: Any,
     element, real = target.dtype, source.dtype
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        wide = ir.VectorType(context.get_value_type(real), _LANES)
+        wide = ir.VectorType(context.get_value_type(real), LANES)
         lanes = builder.bitcast(builder.gep(args[2], [args[3]]), wide.as_pointer())
         values = builder.load(lanes, align=real.bitwidth // 8)
-        narrow = _narrow(builder, element, builder.fmul(values, _splat(builder, wide, args[4])))
-        goal = builder.bitcast(builder.gep(args[0], [args[1]]), narrow.type.as_pointer())
-        stored = builder.store(narrow, goal, align=_LANES * element.bitwidth // 8)
+        rounded = narrow(builder, element, builder.fmul(values, splat_lanes(builder, wide, args[4])))
+        goal = builder.bitcast(builder.gep(args[0], [args[1]]), rounded.type.as_pointer())
+        stored = builder.store(rounded, goal, align=LANES * element.bitwidth // 8)
         one = builder.module.add_metadata([ir.Constant(_INT, 1)])
         stored.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
     signature = types.void(target, types.int64, source, types.int64, computed_in(element))
     return signature, generate
+
+
+@intrinsic
+def wide_vectors(typingctx: Any) -> Any:
+    """Let the compiler fill the widest vectors in this function, which for some CPUs it halves unless it is told."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Not in llvmlite's list of names, which is why it goes to the set beneath.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def choose_below(typingctx: Any, x: Any, bound: Any, then: Any, otherwise: Any) -> Any:
+    """`then` where x < bound, else `otherwise`; NaN is not below. Of numbers, or lane by lane of vectors."""
+    sorts = (x, bound, then, otherwise)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(signature.return_type)
+        value, limit, low, high = (a if a.type == kind else splat_lanes(builder, kind, a) for a in args)
+        return builder.select(builder.fcmp_ordered("<", value, limit), low, high)
+
+    return next((sort for sort in sorts if hasattr(sort, "real")), x)(*sorts), generate
 
 
 @intrinsic
@@ -181,6 +206,20 @@ def float_of_bits(typingctx: Any, bits: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(real))
 
     return real(bits), generate
+
+
+@intrinsic
+def power_of_two(typingctx: Any, shifted: Any) -> Any:
+    """2ⁿ of the integer n in the lowest bits of a float, or of each of a vector."""
+    real = getattr(shifted, "real", shifted)
+    bits, bias = (23, 127) if real == types.float32 else (52, 1023)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = _vector(ir.IntType(real.bitwidth), args[0].type)
+        n = builder.shl(builder.bitcast(args[0], kind), _constant(kind, bits))
+        return builder.bitcast(builder.add(n, _constant(kind, bias << bits)), args[0].type)
+
+    return shifted(shifted), generate
 
 
 @intrinsic
@@ -229,14 +268,14 @@ def _asking(write: int) -> Any:
     return generate
 
 
-def _lanes_below(builder: Any, count: Any) -> Any:
+def lanes_below(builder: Any, count: Any) -> Any:
     """The mask of a vector's first `count` lanes."""
-    wide = ir.VectorType(_LONG, _LANES)
-    numbers = ir.Constant(wide, list(range(_LANES)))
-    return builder.icmp_signed("<", numbers, _splat(builder, wide, count))
+    wide = ir.VectorType(_INT, LANES)
+    numbers = ir.Constant(wide, list(range(LANES)))
+    return builder.icmp_signed("<", numbers, splat_lanes(builder, wide, builder.trunc(count, _INT)))
 
 
-def _splat(builder: Any, wide: Any, value: Any) -> Any:
+def splat_lanes(builder: Any, wide: Any, value: Any) -> Any:
     """The value in every lane."""
     vector = builder.insert_element(ir.Constant(wide, ir.Undefined), value, ir.Constant(_INT, 0))
     return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_INT, wide.count), [0] * wide.count))
@@ -244,22 +283,23 @@ def _splat(builder: Any, wide: Any, value: Any) -> Any:
 
 def _transpose(builder: Any, rows: list[Any]) -> list[Any]:
     """16 vectors of 16 lanes as their columns. Each interleaving turns (row, lane), 8 bits, by one bit to the left."""
-    kind = ir.VectorType(_INT, _LANES)
-    halves = [[k // 2 + half + _LANES * (k % 2) for k in range(_LANES)] for half in (0, _LANES // 2)]
+    kind = ir.VectorType(_INT, LANES)
+    halves = [[k // 2 + half + LANES * (k % 2) for k in range(LANES)] for half in (0, LANES // 2)]
     low, high = (ir.Constant(kind, half) for half in halves)
     for _ in range(4):
-        pairs = zip(rows[: _LANES // 2], rows[_LANES // 2 :], strict=True)
+        pairs = zip(rows[: LANES // 2], rows[LANES // 2 :], strict=True)
         rows = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in (low, high)]
     return rows
 
 
-def _masked(builder: Any, what: str, result: Any, arguments: list[Any], vector: Any) -> Any:
+def masked(builder: Any, what: str, result: Any, arguments: list[Any], vector: Any) -> Any:
     """LLVM's masked load or store of such a vector."""
     name = f"llvm.masked.{what}.v{vector.count}{vector.element.intrinsic_name}.p0"
     return get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def _address(builder: Any, base: Any, index: Any, vector: Any) -> Any:
+def address(builder: Any, base: Any, index: Any, vector: Any) -> Any:
+    """&base[index] as a pointer to such a vector."""
     return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
 
 
@@ -275,20 +315,20 @@ def gather_tile(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         base, first, stride, count, width, out, to, between = args
-        stored = ir.VectorType(context.get_value_type(element), _LANES)
-        wide = ir.VectorType(context.get_value_type(real), _LANES)
-        mask = _lanes_below(builder, width)
-        read = _masked(builder, "load", stored, [stored.as_pointer(), _INT, mask.type, stored], stored)
+        stored = ir.VectorType(context.get_value_type(element), LANES)
+        wide = ir.VectorType(context.get_value_type(real), LANES)
+        mask = lanes_below(builder, width)
+        read = masked(builder, "load", stored, [stored.as_pointer(), _INT, mask.type, stored], stored)
         align, zeros = ir.Constant(_INT, element.bitwidth // 8), ir.Constant(stored, None)
         vectors, last = [], builder.sub(count, ir.Constant(_LONG, 1))
-        for r in range(_LANES):
+        for r in range(LANES):
             number = ir.Constant(_LONG, r)
             row = builder.select(builder.icmp_signed("<", number, count), number, last)
-            where = _address(builder, base, builder.add(first, builder.mul(row, stride)), stored)
-            vectors.append(_widen(builder, element, builder.call(read, [where, align, mask, zeros])))
+            where = address(builder, base, builder.add(first, builder.mul(row, stride)), stored)
+            vectors.append(widen(builder, element, builder.call(read, [where, align, mask, zeros])))
         for h, column in enumerate(_transpose(builder, vectors)):
             where = builder.add(to, builder.mul(between, ir.Constant(_LONG, h)))
-            builder.store(column, _address(builder, out, where, wide), align=real.bitwidth // 8)
+            builder.store(column, address(builder, out, where, wide), align=real.bitwidth // 8)
         return context.get_dummy_value()
 
     long = types.int64
@@ -304,18 +344,18 @@ def scatter_tile(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         base, first, between, out, to, stride, width = args
-        stored = ir.VectorType(context.get_value_type(element), _LANES)
-        wide = ir.VectorType(context.get_value_type(real), _LANES)
-        mask = _lanes_below(builder, width)
-        write = _masked(builder, "store", ir.VoidType(), [stored, stored.as_pointer(), _INT, mask.type], stored)
+        stored = ir.VectorType(context.get_value_type(element), LANES)
+        wide = ir.VectorType(context.get_value_type(real), LANES)
+        mask = lanes_below(builder, width)
+        write = masked(builder, "store", ir.VoidType(), [stored, stored.as_pointer(), _INT, mask.type], stored)
         align = ir.Constant(_INT, element.bitwidth // 8)
         vectors = []
-        for h in range(_LANES):
+        for h in range(LANES):
             where = builder.add(first, builder.mul(between, ir.Constant(_LONG, h)))
-            vectors.append(builder.load(_address(builder, base, where, wide), align=real.bitwidth // 8))
+            vectors.append(builder.load(address(builder, base, where, wide), align=real.bitwidth // 8))
         for r, row in enumerate(_transpose(builder, vectors)):
-            where = _address(builder, out, builder.add(to, builder.mul(stride, ir.Constant(_LONG, r))), stored)
-            builder.call(write, [_narrow(builder, element, row), where, align, mask])
+            where = address(builder, out, builder.add(to, builder.mul(stride, ir.Constant(_LONG, r))), stored)
+            builder.call(write, [narrow(builder, element, row), where, align, mask])
         return context.get_dummy_value()
 
     long = types.int64

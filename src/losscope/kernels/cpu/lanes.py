@@ -16,6 +16,7 @@ from losscope.kernels.cpu import sample
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp, log, tanh
 from losscope.kernels.cpu.intrinsics import (
     cast,
+    choose_below,
     gather_tile,
     larger,
     load,
@@ -23,7 +24,9 @@ from losscope.kernels.cpu.intrinsics import (
     prefetch_to_write,
     scatter_tile,
     store,
+    wide_vectors,
 )
+from losscope.kernels.cpu.vectors import doubled, load_vector, rounded, splat, store_vector
 
 LANES = 64
 TILE = 16  # samples and classes that are transposed in registers
@@ -98,6 +101,7 @@ def fill(x: Any, classes: Any, r: Any, value: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def cap(x: Any, classes: Any, softcap: Any) -> Any:
     """x ← softcap · tanh(x / softcap); −inf stays −inf."""
+    wide_vectors()
     for k in range(classes * LANES):
         x[k] = softcap * tanh(x[k] / softcap) if x[k] != -np.inf else x[k]
 
@@ -105,6 +109,7 @@ def cap(x: Any, classes: Any, softcap: Any) -> Any:
 @njit(error_model="numpy")
 def largest(x: Any, classes: Any, lowest: Any, m: Any) -> Any:
     """m = max_h x."""
+    wide_vectors()
     for r in range(LANES):
         m[r] = lowest
     for h in range(classes):
@@ -115,6 +120,7 @@ def largest(x: Any, classes: Any, lowest: Any, m: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def exponentials(x: Any, classes: Any, t: Any, e: Any, later: Any, goal: Any) -> Any:
     """S = Σ_h e^{x_h − m}, the terms kept in e. What is read `later` and the `goal` of the gradient come into cache."""
+    wide_vectors()
     m, total, part = t.m, t.total, t.part
     for r in range(LANES):
         total[r] = 0
@@ -134,15 +140,17 @@ def exponentials(x: Any, classes: Any, t: Any, e: Any, later: Any, goal: Any) ->
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def logarithms(total: Any, log_sum: Any) -> Any:
+def logarithms(total: Any, log_sum: Any, width: Any) -> Any:
     """ln S."""
-    for r in range(LANES):
+    wide_vectors()
+    for r in range(width):
         log_sum[r] = log(total[r])
 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
     """(Σ_h w_h q_h, Σ_h w_h q_h (m − x_h)); a class with q_h = 0 adds nothing."""
+    wide_vectors()
     m, mass, below = t.m, t.mass, t.below
     for r in range(LANES):
         t.counted[r], mass[r], below[r] = 1, 0, 0
@@ -159,6 +167,7 @@ def over_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def over_some_target(x: Any, w: Any, step: Any, q: Any, classes: Any, t: Any) -> Any:
     """The second sum where some classes are masked, and 0·∞ would not be 0."""
+    wide_vectors()
     m, below = t.m, t.below
     for r in range(LANES):
         below[r] = 0
@@ -181,6 +190,7 @@ def are_finite(sums: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def range_of(q: Any, classes: Any, t: Any, later: Any) -> Any:
     """−min_h q_h and max_h q_h. What is read `later` comes into cache."""
+    wide_vectors()
     lowest, highest = t.lowest, t.highest
     for r in range(LANES):
         lowest[r], highest[r] = -q[r], q[r]
@@ -194,6 +204,7 @@ def range_of(q: Any, classes: Any, t: Any, later: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def over_open(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − x_h), K) over the K classes that are not masked; whether that is every class."""
+    wide_vectors()
     m, below, mass = t.m, t.open_below, cast(0, t.m[0])
     for r in range(LANES):
         below[r] = 0
@@ -213,6 +224,7 @@ def over_open(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def over_some(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
     """The same where some classes are masked."""
+    wide_vectors()
     m, mass, below, count = t.m, t.open_mass, t.open_below, t.open_count
     for r in range(LANES):
         mass[r], below[r], count[r] = 0, 0, 0
@@ -227,47 +239,56 @@ def over_some(x: Any, w: Any, step: Any, classes: Any, t: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def finish(t: Any, soft: Any, smoothing: Any, z_loss: Any) -> Any:
+def finish(t: Any, soft: Any, smoothing: Any, z_loss: Any, width: Any) -> Any:
     """ℓ_i of each lane, 0 where it doesn't count; leaves what its gradient is made of in total, kept and share."""
-    for r in range(LANES):
-        log_sum, mass, below = np.float64(t.log_sum[r]), np.float64(t.mass[r]), np.float64(t.below[r])
+    one = cast(1, t.m[0])
+    for r in range(0, width, TILE):
+        log_sum, mass, below = wide_at(t.log_sum, r), wide_at(t.mass, r), wide_at(t.below, r)
         surprise = mass * log_sum + (below if soft else mass * below)
-        share = 0.0
+        share = splat(0.0)
         if smoothing > 0:
-            share, open_mass = smoothing / t.open_count[r], np.float64(t.open_mass[r])
+            share, open_mass = smoothing / wide_at(t.open_count, r), wide_at(t.open_mass, r)
             mass = (1.0 - smoothing) * mass + share * open_mass
-            surprise = (1.0 - smoothing) * surprise + share * (t.open_below[r] + open_mass * log_sum)
-        loss, alpha = sample.of_distribution(mass, surprise, t.m[r] + log_sum, z_loss)
-        up = np.float64(t.up[r])
-        t.loss[r] = loss if t.counted[r] != 0 else 0.0
-        t.total[r], t.kept[r], t.share[r] = up * alpha / t.total[r], up * (1.0 - smoothing), up * share
+            surprise = (1.0 - smoothing) * surprise + share * (wide_at(t.open_below, r) + open_mass * log_sum)
+        loss, alpha = sample.of_distribution(mass, surprise, wide_at(t.m, r) + log_sum, z_loss)
+        up = wide_at(t.up, r)
+        store_vector(t.loss, r, rounded(choose_below(wide_at(t.counted, r), 0.5, 0.0, loss), one))
+        store_vector(t.total, r, rounded(up * alpha / wide_at(t.total, r), one))
+        store_vector(t.kept, r, rounded(up * (1.0 - smoothing), one))
+        store_vector(t.share, r, rounded(up * share, one))
+
+
+@njit(error_model="numpy")
+def wide_at(x: Any, r: Any) -> Any:
+    """The numbers of sixteen lanes from r on, in float64."""
+    return doubled(load_vector(x, r))
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def powers(s: Any, gamma: Any, power: Any, c: Any) -> Any:
+def powers(s: Any, gamma: Any, power: Any, c: Any, width: Any) -> Any:
     """u^γ and c of each lane; both in one loop would not become vector instructions."""
-    for r in range(LANES):
+    wide_vectors()
+    for r in range(width):
         power[r] = sample.focal_power(s[r], gamma)
-    for r in range(LANES):
+    for r in range(width):
         c[r] = sample.focal_slope(s[r], power[r], gamma)
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def finish_focal(t: Any, gamma: Any, z_loss: Any) -> Any:
+def finish_focal(t: Any, gamma: Any, z_loss: Any, width: Any) -> Any:
     """The same of the focal loss."""
     s, lse, power, c = t.share, t.part, t.open_mass, t.kept
-    for r in range(LANES):  # a loop over many arrays would not become vector instructions
-        s[r] = -(t.below[r] + t.log_sum[r])
-    for r in range(LANES):
-        lse[r] = t.m[r] + t.log_sum[r]
-    powers(s, gamma, power, c)
-    for r in range(LANES):
-        loss = sample.focal_loss(t.mass[r], s[r], power[r], lse[r], z_loss)
-        t.loss[r] = loss if t.counted[r] != 0 else cast(0, loss)
-    for r in range(LANES):
-        t.total[r] = t.up[r] * sample.focal_alpha(t.mass[r], c[r], lse[r], z_loss) / t.total[r]
-    for r in range(LANES):
-        c[r] *= t.up[r]
+    for r in range(0, width, TILE):
+        store_vector(s, r, -(load_vector(t.below, r) + load_vector(t.log_sum, r)))
+        store_vector(lse, r, load_vector(t.m, r) + load_vector(t.log_sum, r))
+    powers(s, gamma, power, c, width)
+    for r in range(0, width, TILE):
+        mass, c_r, lse_r = load_vector(t.mass, r), load_vector(c, r), load_vector(lse, r)
+        loss = sample.focal_loss(mass, load_vector(s, r), load_vector(power, r), lse_r, z_loss)
+        store_vector(t.loss, r, choose_below(load_vector(t.counted, r), cast(0.5, gamma), gamma - gamma, loss))
+        up, alpha = load_vector(t.up, r), sample.focal_alpha(mass, c_r, lse_r, z_loss)
+        store_vector(t.total, r, up * alpha / load_vector(t.total, r))
+        store_vector(c, r, c_r * up)
 
 
 @njit(fastmath=SUMS, error_model="numpy")
@@ -282,6 +303,7 @@ def sum_of(loss: Any, count: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def scale(e: Any, classes: Any, factor: Any) -> Any:
     """e ← factor · e."""
+    wide_vectors()
     for h in range(classes):
         for r in range(LANES):
             e[h * LANES + r] *= factor[r]
@@ -290,6 +312,7 @@ def scale(e: Any, classes: Any, factor: Any) -> Any:
 @njit(fastmath=EXACT, error_model="numpy")
 def scale_all(e: Any, w: Any, step: Any, classes: Any, factor: Any, share: Any) -> Any:
     """e ← factor · e − share · w_h."""
+    wide_vectors()
     for h in range(classes):
         w_h = w[h * step]
         for r in range(LANES):
@@ -299,6 +322,7 @@ def scale_all(e: Any, w: Any, step: Any, classes: Any, factor: Any, share: Any) 
 @njit(fastmath=EXACT, error_model="numpy")
 def subtract_open(e: Any, x: Any, w: Any, step: Any, classes: Any, share: Any) -> Any:
     """e ← e − share · w_h where the class is not masked."""
+    wide_vectors()
     for h in range(classes):
         w_h = w[h * step]
         for r in range(LANES):
@@ -309,6 +333,7 @@ def subtract_open(e: Any, x: Any, w: Any, step: Any, classes: Any, share: Any) -
 @njit(fastmath=EXACT, error_model="numpy")
 def subtract_target(e: Any, w: Any, step: Any, q: Any, classes: Any, kept: Any) -> Any:
     """e ← e − kept · w_h q_h."""
+    wide_vectors()
     for h in range(classes):
         w_h = w[h * step]
         for r in range(LANES):
@@ -318,6 +343,7 @@ def subtract_target(e: Any, w: Any, step: Any, q: Any, classes: Any, kept: Any) 
 @njit(fastmath=EXACT, error_model="numpy")
 def through_softcap(e: Any, x: Any, classes: Any, softcap: Any) -> Any:
     """e ← e ∂x/∂z = e (1 − (x / softcap)²)."""
+    wide_vectors()
     for k in range(classes * LANES):
         ratio = x[k] / softcap
         e[k] *= cast(1, softcap) - ratio * ratio if x[k] != -np.inf else cast(0, softcap)

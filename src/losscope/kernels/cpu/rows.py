@@ -12,7 +12,16 @@ from typing import Any
 from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp
-from losscope.kernels.cpu.intrinsics import at, larger, load, prefetch, prefetch_to_write, store, stream_scaled
+from losscope.kernels.cpu.intrinsics import (
+    at,
+    larger,
+    load,
+    prefetch,
+    prefetch_to_write,
+    store,
+    stream_scaled,
+    wide_vectors,
+)
 
 BLOCK = 4096  # classes: 16 KiB of float32
 STRIDE = 512  # classes between two rounds of prefetching
@@ -21,6 +30,7 @@ STRIDE = 512  # classes between two rounds of prefetching
 @njit(error_model="numpy")
 def largest(z: Any, start: Any, first: Any, last: Any) -> Any:
     """max_h z_h; any number where a logit is NaN, which the exponentials then carry on."""
+    wide_vectors()
     top = load(z, start + first)
     for h in range(first + 1, last):
         top = larger(top, load(z, start + h))
@@ -29,30 +39,39 @@ def largest(z: Any, start: Any, first: Any, last: Any) -> Any:
 
 @njit(fastmath=SUMS, error_model="numpy")
 def exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, later: Any, goal: Any) -> Any:
-    """Σ_h e^{z_h − m}; the terms are kept in e. What is read `later` and the `goal` of the gradient come into cache."""
-    total = m - m
+    """Σ_h e^{z_h − m}; the terms are kept in e. What is read `later` and the `goal` of the gradient come into cache.
+
+    A stride is added up in the terms' precision, and the strides in float64.
+    """
+    wide_vectors()
+    total = 0.0
     for begin in range(first, last, STRIDE):
         end = min(begin + STRIDE, last)
         for h in range(begin, end, 16):
             prefetch(later, h)
             prefetch_to_write(goal, h)
+        part = m - m
         for h in range(begin, end):
             term = exp(load(z, start + h) - m)
             store(e, h, term)
-            total += term
+            part += term
+        total += part
     return total
 
 
 @njit(fastmath=SUMS, error_model="numpy")
 def sum_of_exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, later: Any) -> Any:
     """Σ_h e^{z_h − m}. Meanwhile `later`, what is read next, comes into cache."""
-    total = m - m
+    wide_vectors()
+    total = 0.0
     for begin in range(first, last, STRIDE):
         end = min(begin + STRIDE, last)
         for h in range(begin, end, 16):
             prefetch(later, h)
+        part = m - m
         for h in range(begin, end):
-            total += exp(load(z, start + h) - m)
+            part += exp(load(z, start + h) - m)
+        total += part
     return total
 
 
@@ -76,6 +95,7 @@ def shifted_sum(z: Any, start: Any, classes: Any, lowest: Any, e: Any, shifts: A
 @njit(fastmath=EXACT, error_model="numpy")
 def scale(e: Any, first: Any, last: Any, factor: Any, gradient: Any, start: Any) -> Any:
     """∂/∂z_h = factor · e_h."""
+    wide_vectors()
     for h in range(first, last):
         store(gradient, start + h, factor * e[h])
 

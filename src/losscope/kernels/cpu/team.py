@@ -15,10 +15,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 DRAWS, SMALLEST, LARGEST = 128, 1 << 12, 1 << 20
+
+CHUNK, THREAD, SUSPECT = 0, 1, 2  # what is counted: chunks drawn, threads begun, targets that may be out of range
 
 _forked = False
 
@@ -62,8 +65,19 @@ def chunk_size(values: int) -> int:
     return min(max(values // DRAWS, SMALLEST), LARGEST)
 
 
-def run(address: int, arguments: int, threads: int) -> None:
-    """Call the function at `address` with the address `arguments` on this many threads; wait for all."""
+def run(address: int, arguments: Any, chunks: int, threads: int) -> tuple[float, bool]:
+    """Call the function at `address` with these arguments on this many threads until every chunk is done.
+
+    The sum over the chunks, and whether a target was seen that may be out of range.
+    """
+    counters, partial = (ctypes.c_int64 * 3)(), (ctypes.c_double * chunks)()
+    arguments.counters, arguments.partial = ctypes.addressof(counters), ctypes.addressof(partial)
+    _call(address, ctypes.addressof(arguments), threads)
+    return sum(partial), counters[SUSPECT] != 0
+
+
+def _call(address: int, arguments: int, threads: int) -> None:
+    """The function on this many threads; wait for all."""
     region = _openmp()
     if region is not None and threads > 1:
         region(address, arguments, threads, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from math import ceil
 from typing import Any
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from losscope.kernels.cpu import compiled, memory, team
 from losscope.kernels.cpu.arguments import Elementwise
-from losscope.kernels.cpu.classes import Result, real
+from losscope.kernels.cpu.classes import Result, divided, real
 from losscope.kernels.cpu.elementwise import RUN, over_labels, over_squares
 from losscope.kernels.options import BinaryOptions
 
+LINE = 64  # bytes to which memory that is streamed has to be aligned
 BLOCK = 4 * RUN  # values, rounded up to whole rows where a weight is per column
 
 
@@ -86,21 +86,20 @@ def _compute(
 
     out = memory.empty(tuple(z.shape), z.dtype) if gradient else None
     loss = torch.empty(z.shape if per_value else 0, dtype=numbers)
-    counters, partial = torch.zeros(2, dtype=torch.int64), torch.empty(chunks, dtype=torch.float64)
     ups = upstream if per_value else None
     a.scale = (1.0 / over if over else 0.0) * (1.0 if upstream is None or per_value else float(upstream))
     used = [_spread(a, name, w, z, numbers) for name, w in ({"weight": None} | weights | {"upstream": ups}).items()]
 
-    a.z, a.target, a.counters, a.partial = z.data_ptr(), target.data_ptr(), counters.data_ptr(), partial.data_ptr()
+    a.z, a.target = z.data_ptr(), target.data_ptr()
     a.gradient = 0 if out is None else out.data_ptr()
+    a.streamed = out is not None and out.nbytes >= memory.STREAMED and out.data_ptr() % LINE == 0
     a.loss = loss.data_ptr() if per_value else 0
-    threads = team.team_size(chunks)
-    team.run(compiled.address(kernel, Elementwise, z.dtype), ctypes.addressof(a), threads)
+    address = compiled.address(kernel, Elementwise, z.dtype)
+    total, suspect = team.run(address, a, chunks, team.team_size(chunks))
     del used
-    if check is not None and counters[1]:
+    if suspect and check is not None:
         check()
-    total = loss if per_value else partial.sum().div_(over)
-    return Result(total.to(z.dtype), out, None)
+    return Result(loss.to(z.dtype) if per_value else divided(total, over, z.dtype), out, None)
 
 
 def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers: torch.dtype) -> Tensor | None:
