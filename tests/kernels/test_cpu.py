@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import losscope as ls
-from losscope.kernels import reference
+from losscope.kernels import cpu, reference
 from losscope.kernels.cpu import memory
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
@@ -389,6 +389,77 @@ def test_focal_loss_of_sure_and_of_unsure_samples(classes, gamma):
     true_loss, true_gradient = exact(z, y, focal_gamma=gamma, reduction="sum")
     assert distance(loss, true_loss) < 1e-6
     assert distance(gradient, true_gradient) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("samples", "classes"), [(1, 48), (3, 63), (21, 64), (70, 65), (9, 1000), (5, 1023), (2, 1024)]
+)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}, {"z_loss": 0.01, "label_smoothing": 0.2}, {"soft": True}],
+    ids=lambda options: ",".join(options),
+)
+def test_rows_that_are_some_vectors(options, reduction, samples, classes, dtype):
+    """Masked classes, ignored samples and class weights, in rows that fill their last vector or do not."""
+    options = options | {"reduction": reduction}
+    z, w = (torch.randn(samples, classes) * 3).to(dtype), torch.rand(classes).to(dtype)
+    y = torch.randint(1, classes, (samples,))
+    z[:, 0], z[samples // 2, classes // 2] = -torch.inf, 5.0  # class 0 is masked, and nobody's target
+    y[samples // 2] = classes // 2
+    if options.pop("soft", False):
+        y = torch.rand(samples, classes).masked_fill(z == -torch.inf, 0).to(dtype)
+        y = (y / y.sum(1, keepdim=True)).to(dtype)
+    elif samples > 1:
+        y[0] = -100
+        z[0, 3] = torch.nan  # an ignored row may hold anything
+    upstream = torch.linspace(1, 2, samples) if reduction == "none" else torch.ones(())
+
+    def taken(function, z, *args):
+        z = z.detach().clone().requires_grad_()
+        loss = function(z, *args)
+        (loss.double() * upstream).sum().backward()
+        return loss.detach().double(), z.grad.double()
+
+    ours = taken(lambda z: ls.cross_entropy(z, y, w, **options), z)
+    q = y.double() if y.is_floating_point() else y
+    theirs = taken(lambda z: reference.cross_entropy(z, q, w.double(), CategoricalOptions(**options)), z.double())
+    for got, true in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, true, rtol=4 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_band_whose_gradient_takes_the_place_of_its_logits(smoothing):
+    """As in the linear loss; a class that is masked has no share even where it is the target."""
+    z, y = torch.randn(40, 100), torch.randint(0, 100, (40,))
+    z[7, y[7]] = -torch.inf
+    upstream = torch.rand(40)
+    options = CategoricalOptions(label_smoothing=smoothing, reduction="none")
+    apart = cpu.apart(z, y, None, options, upstream)
+    inplace = cpu.rows(z.clone(), y, None, options, upstream)
+    assert apart.loss[7] == torch.inf
+    torch.testing.assert_close(inplace.loss, apart.loss)
+    torch.testing.assert_close(inplace.dz, apart.dz, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("values", [1, 15, 17, 63, 64, 959, 961, 3841, 40_007])
+def test_labels_in_any_number(values, dtype):
+    z, t = (torch.randn(values) * 4).to(dtype), torch.rand(values).to(dtype)
+    loss, gradient = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t, label_smoothing=0.1)
+    smoothed = t.double() * 0.9 + 0.05
+    true_loss, true_gradient = loss_and_gradient(F.binary_cross_entropy_with_logits, z.double(), smoothed)
+    assert distance(loss, true_loss) < 4 * torch.finfo(dtype).eps  # in float64 the formula has its own roundings
+    assert distance(gradient, true_gradient) < 4 * torch.finfo(dtype).eps
+
+
+def test_gradients_of_labels_too_large_for_the_caches():
+    z, t = torch.randn(memory.STREAMED // 4 + 5), torch.rand(memory.STREAMED // 4 + 5)
+    loss, gradient = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)
+    torchs_loss, torchs_gradient = loss_and_gradient(F.binary_cross_entropy_with_logits, z, t)
+    torch.testing.assert_close(loss, torchs_loss)
+    torch.testing.assert_close(gradient, torchs_gradient)
 
 
 @pytest.mark.parametrize("bad", [-0.25, 1.5, float("nan"), float("inf")])

@@ -118,15 +118,23 @@ def binary_cross_entropy_with_logits(
     z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
 ) -> Tensor | None:
     """Of few raw outputs; of an infinite one torch's loss is not finite where 0·∞ is 0."""
-    if weight is not None or pos_weight is not None or options[1:] != _PLAIN_BINARY or options.reduction == "none":
+    if not are_plain_labels(z, target, weight, pos_weight, options) or options.reduction == "none":
         return None
-    if not _are_alike(z, target) or z.numel() >= dispatch.LARGE or not _are_in_unit_interval(target):
+    if z.numel() >= dispatch.LARGE or not _are_in_unit_interval(target):
         return None
     try:
         loss = torch.binary_cross_entropy_with_logits(z, target, None, None, _REDUCTIONS[options.reduction])
     except _REFUSALS:
         return None
     return loss if math.isfinite(loss.item()) else None
+
+
+def are_plain_labels(
+    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+) -> bool:
+    """Whether of these nothing is left to be looked at but the targets' values."""
+    optionless = weight is None and pos_weight is None and options[1:] == _PLAIN_BINARY
+    return optionless and options.reduction in _REDUCTIONS and _are_alike(z, target)
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:

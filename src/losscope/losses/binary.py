@@ -58,15 +58,16 @@ def binary_cross_entropy_with_logits(
     if loss is not None:
         return loss
     where = "binary_cross_entropy_with_logits"
-    validate.logits(where, input)
-    validate.binary_options(where, options)
-    validate.label_dtype(where, input, target)
-    if weight is not None:
-        validate.broadcastable(where, "weight", weight, input)
-    if pos_weight is not None:
-        validate.broadcastable(where, "pos_weight", pos_weight, input)
-    if focal_gamma:
-        validate.hard_labels(where, target, ignore_index)
+    if not direct.are_plain_labels(input, target, weight, pos_weight, options):
+        validate.logits(where, input)
+        validate.binary_options(where, options)
+        validate.label_dtype(where, input, target)
+        if weight is not None:
+            validate.broadcastable(where, "weight", weight, input)
+        if pos_weight is not None:
+            validate.broadcastable(where, "pos_weight", pos_weight, input)
+        if focal_gamma:
+            validate.hard_labels(where, target, ignore_index)
 
     def check() -> None:
         validate.unit_interval(where, "targets", target, ignore_index)

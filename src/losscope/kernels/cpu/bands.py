@@ -330,14 +330,14 @@ def write_rows(
         if counted[r] == 0:
             rows.fill(goal, to, 1, classes, cast(0, real))
             continue
+        h = 0 if a.soft else y[i + r]
+        z_h = load(z, offset(i + r, a.inner, a.z_outer, a.z_inner) + h)  # the gradient may take its place
         if a.dense:
             scale_less(a, i + r, e, first, w, factor[r], kept[r], share[r], goal, to)
         else:
             scale(e, first, classes, factor[r], goal, to)
         if not a.soft:
-            h = y[i + r]
-            z_h, w_h = load(z, offset(i + r, a.inner, a.z_outer, a.z_inner) + h), w[h * a.weighted]
-            is_open = a.smoothing > 0 and z_h >= a.lowest
+            w_h, is_open = w[h * a.weighted], a.smoothing > 0 and z_h >= a.lowest
             v = factor[r] * e[first + h] - (share[r] * w_h if is_open else share[r] - share[r])
             store(goal, to + h, v - kept[r] * w_h)
 

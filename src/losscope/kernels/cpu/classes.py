@@ -20,7 +20,7 @@ from losscope.kernels.cpu.rows import BLOCK
 from losscope.kernels.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
 
-NARROW, SHORT = 24, 1024  # classes from which, and up to which, a row is some whole vectors of a block of rows
+NARROW, SHORT = 48, 1024  # classes from which, and up to which, a row is some whole vectors of a block of rows
 FEW = 128  # classes below which samples side by side are faster than a row of its own
 
 

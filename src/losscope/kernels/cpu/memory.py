@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import weakref
 from collections import deque
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,9 +31,22 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     if size < SMALLEST:
         return torch.empty(shape, dtype=dtype)
     block = _take(size)
-    lease = (ctypes.c_char * size).from_buffer(block)
-    weakref.finalize(lease, _idle.append, block).atexit = False
+    lease = _lease(size).from_buffer(block)
+    lease.block = block
     return torch.frombuffer(lease, dtype=dtype).view(shape)
+
+
+@lru_cache(maxsize=64)
+def _lease(size: int) -> Any:
+    """What a tensor holds of a block, so much of its memory: with it the block comes back."""
+
+    class Lease(ctypes.c_char * size):  # type: ignore[misc]
+        block: mmap.mmap
+
+        def __del__(self, give_back: Any = _idle.append) -> None:
+            give_back(self.block)
+
+    return Lease
 
 
 def release() -> None:

@@ -25,7 +25,7 @@ def fits(z: Tensor, *constants: Tensor | None) -> bool:
         readable(z)
         and z.dtype in DTYPES
         and z.numel() > 0
-        and all(map(is_constant, constants))
+        and all(c is None or is_constant(c) for c in constants)
         and nothing_watches()
         and compiled.works()
     )
@@ -52,4 +52,4 @@ def picks(s: Tensor, y: Tensor, weight: Tensor | None) -> bool:
 def elementwise(z: Tensor, target: Tensor, *weights: Tensor | None) -> bool:
     """Whether a loss of these values is for the fused kernel: in one piece, of one dtype, weights easy to index."""
     same = target.dtype == z.dtype and target.shape == z.shape and z.is_contiguous() and target.is_contiguous()
-    return same and fits(z, target, *weights) and all(values.repeats(w, z) for w in weights)
+    return same and fits(z, target, *weights) and all(w is None or values.repeats(w, z) for w in weights)

@@ -79,33 +79,36 @@ def _compute(
     check: Callable[[], None] | None = None,
 ) -> Result:
     numbers, per_value = real(z.dtype), reduction == "none"
-    columns = z.shape[-1] if z.ndim and any(w is not None and w.numel() > 1 for w in weights.values()) else 1
+    spread = not a.plain and any(w is not None and w.numel() > 1 for w in weights.values())
+    columns = z.shape[-1] if z.ndim and spread else 1
     a.block, a.values = columns * ceil(BLOCK / columns), z.numel()
     a.chunk = a.block * ceil(team.chunk_size(a.values) / a.block)
     chunks = ceil(a.values / a.chunk)
 
     out = memory.empty(tuple(z.shape), z.dtype) if gradient else None
-    loss = torch.empty(z.shape if per_value else 0, dtype=numbers)
-    ups = upstream if per_value else None
+    loss = torch.empty(z.shape, dtype=numbers) if per_value else None
     a.scale = (1.0 / over if over else 0.0) * (1.0 if upstream is None or per_value else float(upstream))
-    used = [_spread(a, name, w, z, numbers) for name, w in ({"weight": None} | weights | {"upstream": ups}).items()]
+    used = [] if a.plain else _spread_all(a, weights | {"upstream": upstream if per_value else None}, z, numbers)
 
     a.z, a.target = z.data_ptr(), target.data_ptr()
     a.gradient = 0 if out is None else out.data_ptr()
     a.streamed = out is not None and out.nbytes >= memory.STREAMED and out.data_ptr() % LINE == 0
-    a.loss = loss.data_ptr() if per_value else 0
+    a.loss = 0 if loss is None else loss.data_ptr()
     address = compiled.address(kernel, Elementwise, z.dtype)
     total, suspect = team.run(address, a, chunks, team.team_size(chunks))
     del used
     if suspect and check is not None:
         check()
-    return Result(loss.to(z.dtype) if per_value else divided(total, over, z.dtype), out, None)
+    return Result(divided(total, over, z.dtype) if loss is None else loss.to(z.dtype), out, None)
 
 
-def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers: torch.dtype) -> Tensor | None:
+def _spread_all(a: Elementwise, weights: dict[str, Tensor | None], z: Tensor, numbers: torch.dtype) -> list[Tensor]:
+    """Every kind of weight as the kernel indexes it; the tensors that hold them."""
+    return [_spread(a, name, w, z, numbers) for name, w in ({"weight": None} | weights).items()]
+
+
+def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers: torch.dtype) -> Tensor:
     """A number for every value of a block, or of all; the tensor that holds them."""
-    if a.plain:
-        return None
     if weight is None or weight.numel() == 1:
         held = torch.full((a.block,), 1.0 if weight is None else float(weight), dtype=numbers)
     elif weight.shape == z.shape:
