@@ -183,12 +183,9 @@ def _is_whole(linear_bias: Tensor | None, linear_weight: Tensor) -> bool:
 
 def _are_in_unit_interval(target: Tensor) -> bool:
     """At least one target, and each in [0, 1]."""
-    t, count = target.detach() if target.requires_grad else target, target.numel()
-    if 0 < count < dispatch.LARGE:  # two operators take less than one and what turns the tensor into a row for it
-        return t.min().item() >= 0 and t.max().item() <= 1
-    if count == 0:
+    if target.numel() == 0:
         return False
-    lowest, highest = t.reshape(-1).aminmax()
+    lowest, highest = torch.aminmax(target.detach() if target.requires_grad else target)
     return lowest.item() >= 0 and highest.item() <= 1
 
 
