@@ -6,7 +6,7 @@ kernel         what it is                           the calls it serves
 ``reference``  the formulas of the notation         those inside ``use("reference")``
 ``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
                                                     that are large enough; what else it hands on to ``eager``.
-                                                    A graph of ``torch.compile`` calls its cross-entropies as operators
+                                                    A graph of ``torch.compile`` calls its losses as operators
 ``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes that are large enough; what
                                                     else it hands on to ``eager``, and so every CPU tensor that
                                                     ``use("triton")`` gives it outside Triton's interpreter
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from losscope.errors import InputError, LosscopeWarning
-from losscope.kernels import eager, operator
+from losscope.kernels import eager, operator, value_operators
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 from losscope.kernels.protocol import Kernel
 
@@ -180,6 +180,8 @@ def binary_cross_entropy_with_logits(
     check: Callable[[], None],
 ) -> Tensor:
     """`check` refuses targets out of range: beforehand, or after a kernel that has looked at them on its way."""
+    if value_operators.serves(z, target, weight, pos_weight) and z.numel() >= LARGE_CALL:
+        return value_operators.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
     kernel = _kernel(z)
     looking = getattr(kernel, "binary_cross_entropy_with_logits_looking", None)
     if looking is not None:
@@ -193,6 +195,8 @@ def binary_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor | N
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if value_operators.serves(z, target, weight) and z.numel() >= LARGE_MEMORY:
+        return value_operators.mse_loss(z, target, weight, reduction)
     return _kernel(z, LARGE_MEMORY).mse_loss(z, target, weight, reduction)
 
 

@@ -154,3 +154,55 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 
 def _as(weight: Tensor | None, z: Tensor) -> Tensor | None:
     return None if weight is None else weight.to(z.dtype)
+
+
+def labels_apart(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    options: BinaryOptions,
+    wanted: bool,
+    upstream: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """(the loss, its gradient times the upstream where it is wanted), outside autograd.
+
+    ∂ℓ/∂z = −p q c(z) + (1 − q) c(−z), c(z) = (1 − ŷ) M + γ ŷ M (−ln ŷ) with M = (1 − ŷ)^γ and ŷ = σ(z).
+    """
+    loss = reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options, F.logsigmoid)
+    if not wanted:
+        return loss, None
+    ignored = torch.zeros_like(target, dtype=torch.bool)
+    if options.ignore_index is not None:
+        ignored = target == options.ignore_index
+    x, t = reference.hide(upcast(z), ignored), reference.hide(upcast(target), ignored)
+    q = t * (1 - options.label_smoothing) + options.label_smoothing / 2
+    slope = q.neg().mul(1 if pos_weight is None else pos_weight) * _falling(x, options.focal_gamma)
+    slope = slope + (1 - q) * _falling(-x, options.focal_gamma)
+    counted = (~ignored).to(slope.dtype)
+    slope = slope * counted if weight is None else slope * weight * counted
+    return loss, _scaled(slope, counted, options.reduction, upstream).to(z.dtype)
+
+
+def _falling(x: Tensor, gamma: float) -> Tensor:
+    """−∂/∂x of (1 − ŷ)^γ (−ln ŷ), ŷ = σ(x)."""
+    p, other, log_p = torch.sigmoid(x), torch.sigmoid(-x), F.logsigmoid(x)
+    return other.pow(gamma) * (other - gamma * reference.expectation(p, log_p))
+
+
+def squares_apart(
+    z: Tensor, target: Tensor, weight: Tensor | None, reduction: str, wanted: bool, upstream: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The same of the squared error: ∂ℓ/∂z = 2 w (z − y)."""
+    loss = mse_loss(z, target, weight, reduction)
+    if not wanted:
+        return loss, None
+    distance = upcast(z) - upcast(target)
+    weights = torch.ones_like(distance) if weight is None else weight.to(distance.dtype)
+    return loss, _scaled(2 * weights * distance, weights, reduction, upstream).to(z.dtype)
+
+
+def _scaled(slope: Tensor, counted: Tensor, reduction: str, upstream: Tensor | None) -> Tensor:
+    """Of each value's slope, the gradient of the reduced loss, times what came."""
+    total = counted.sum() if reduction == "mean" else torch.ones(())
+    return slope * (1 if upstream is None else upstream) / total.masked_fill(total == 0, torch.inf)

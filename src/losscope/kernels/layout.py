@@ -26,6 +26,11 @@ def samples_of(z: Tensor) -> tuple[int, int, int]:
     return z.numel() // classes, classes, inner
 
 
+def repeats(weight: Tensor, z: Tensor) -> bool:
+    """Whether a weight is one number, one per column, or one per value: what the elementwise kernels can index."""
+    return weight.numel() == 1 or weight.shape in (z.shape, z.shape[-1:])
+
+
 def layout(z: Tensor) -> Layout | None:
     """The strides of z, or None where d_1, … are not one stretch of equal steps."""
     if z.ndim == 1:

@@ -149,6 +149,36 @@ def binary_cross_entropy_with_logits_looking(
         return eager.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
 
+def labels_apart(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    options: BinaryOptions,
+    wanted: bool,
+    upstream: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """(the loss, its gradient times the upstream where it is wanted), outside autograd."""
+    try:
+        result = values.binary_cross_entropy_with_logits(
+            z, target, weight, pos_weight, options, gradient=wanted, upstream=upstream, check=lambda: None
+        )
+    except NotCompiled:
+        return eager.labels_apart(z, target, weight, pos_weight, options, wanted, upstream)
+    return result.loss, result.gradient
+
+
+def squares_apart(
+    z: Tensor, target: Tensor, weight: Tensor | None, reduction: str, wanted: bool, upstream: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The same of the squared error."""
+    try:
+        result = values.mse_loss(z, target, weight, reduction, gradient=wanted, upstream=upstream)
+    except NotCompiled:
+        return eager.squares_apart(z, target, weight, reduction, wanted, upstream)
+    return result.loss, result.gradient
+
+
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """Loss and gradient in one walk over the values."""
     if not serves.elementwise(z, target, weight):

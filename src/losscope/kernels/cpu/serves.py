@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losscope.kernels.cpu import compiled, values
+from losscope.kernels.cpu import compiled
+from losscope.kernels.layout import repeats
 from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.readable import nothing_watches, readable
 
@@ -52,4 +53,4 @@ def picks(s: Tensor, y: Tensor, weight: Tensor | None) -> bool:
 def elementwise(z: Tensor, target: Tensor, *weights: Tensor | None) -> bool:
     """Whether a loss of these values is for the fused kernel: in one piece, of one dtype, weights easy to index."""
     same = target.dtype == z.dtype and target.shape == z.shape and z.is_contiguous() and target.is_contiguous()
-    return same and fits(z, target, *weights) and all(w is None or values.repeats(w, z) for w in weights)
+    return same and fits(z, target, *weights) and all(w is None or repeats(w, z) for w in weights)

@@ -19,11 +19,6 @@ LINE = 64  # bytes to which memory that is streamed has to be aligned
 BLOCK = 4 * RUN  # values, rounded up to whole rows where a weight is per column
 
 
-def repeats(weight: Tensor | None, z: Tensor) -> bool:
-    """Whether a weight is one number, one per column, or one per value: what the kernels can index."""
-    return weight is None or weight.numel() == 1 or weight.shape in (z.shape, z.shape[-1:])
-
-
 def is_plain(weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions) -> bool:
     """No weight of any kind, no focal loss, nothing ignored, one sum."""
     optionless = not options.focal_gamma and options.ignore_index is None and options.reduction != "none"
