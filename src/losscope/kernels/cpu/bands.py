@@ -157,19 +157,28 @@ def surprise(z: Any, a: Any, m: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
+def over_all(z: Any, start: Any, w: Any, classes: Any, m: Any) -> Any:
+    """(Σ_h w_h, Σ_h w_h (m − z_h)); not finite where a class is masked."""
+    nothing = m - m
+    mass = below = splat(nothing)
+    whole = classes - classes % LANES
+    for h in range(0, whole, LANES):
+        w_h = load_vector(w, h)
+        mass, below = mass + w_h, below + w_h * (m - load_vector(z, start + h))
+    if whole < classes:
+        w_h = load_some(w, whole, classes - whole, nothing)
+        mass, below = mass + w_h, below + w_h * (m - load_some(z, start + whole, classes - whole, m))
+    return sum_of_lanes(mass), sum_of_lanes(below)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
 def over_open(z: Any, start: Any, w: Any, classes: Any, m: Any, lowest: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − z_h), K) over the K classes that are not masked: those not below the lowest number."""
     nothing = m - m
     mass = below = count = splat(nothing)
-    whole = classes - classes % LANES
-    for h in range(0, whole, LANES):
-        z_h, w_h = load_vector(z, start + h), load_vector(w, h)
-        mass += choose_below(z_h, lowest, nothing, w_h)
-        below += choose_below(z_h, lowest, nothing, w_h * (m - z_h))
-        count += choose_below(z_h, lowest, nothing, cast(1, m))
-    if whole < classes:
-        left = classes - whole
-        z_h, w_h = load_some(z, start + whole, left, cast(-np.inf, m)), load_some(w, whole, left, nothing)
+    for h in range(0, classes, LANES):
+        left = classes - h
+        z_h, w_h = load_some(z, start + h, left, cast(-np.inf, m)), load_some(w, h, left, nothing)
         mass += choose_below(z_h, lowest, nothing, w_h)
         below += choose_below(z_h, lowest, nothing, w_h * (m - z_h))
         count += choose_below(z_h, lowest, nothing, cast(1, m))
@@ -187,10 +196,10 @@ def scale(e: Any, first: Any, classes: Any, factor: Any, gradient: Any, to: Any)
 
 
 @njit(fastmath=EXACT, error_model="numpy", forceinline=True)
-def less(v: Any, a: Any, z: Any, q: Any, w: Any, kept: Any, share: Any, lowest: Any) -> Any:
+def less(v: Any, a: Any, z: Any, q: Any, w: Any, kept: Any, share: Any, lowest: Any, all_open: Any) -> Any:
     """v − share · w [the class is open] − kept · w q, of which only what an option asks for."""
     if a.smoothing > 0:
-        v = v - choose_below(z, lowest, share - share, w * share)
+        v = v - w * share if all_open else v - choose_below(z, lowest, share - share, w * share)
     if a.soft:
         v = v - w * q * kept
     return v
@@ -198,7 +207,7 @@ def less(v: Any, a: Any, z: Any, q: Any, w: Any, kept: Any, share: Any, lowest: 
 
 @njit(fastmath=EXACT, error_model="numpy")
 def scale_less(
-    a: Any, i: Any, e: Any, first: Any, w: Any, factor: Any, kept: Any, share: Any, goal: Any, to: Any
+    a: Any, i: Any, e: Any, first: Any, w: Any, factor: Any, kept: Any, share: Any, all_open: Any, goal: Any, to: Any
 ) -> Any:
     """∂/∂z_h = factor · e_h − share · w_h [h is open] − kept · w_h q_h; of an index target without its class."""
     z, start = pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner)
@@ -209,13 +218,13 @@ def scale_less(
     whole = classes - classes % LANES
     for h in range(0, whole, LANES):
         z_h, q_h, w_h = load_vector(z, start + h), load_vector(q, source + h), load_vector(w, h)
-        v = less(load_vector(e, first + h) * factor, a, z_h, q_h, w_h, kept, share, lowest)
+        v = less(load_vector(e, first + h) * factor, a, z_h, q_h, w_h, kept, share, lowest, all_open)
         store_vector(goal, to + h, v)
     if whole < classes:
         n = classes - whole
         z_h, q_h = load_some(z, start + whole, n, nothing), load_some(q, source + whole, n, nothing)
         w_h = load_some(w, whole, n, nothing)
-        v = less(load_vector(e, first + whole) * factor, a, z_h, q_h, w_h, kept, share, lowest)
+        v = less(load_vector(e, first + whole) * factor, a, z_h, q_h, w_h, kept, share, lowest, all_open)
         store_some(goal, to + whole, n, v)
 
 
@@ -269,8 +278,11 @@ def open_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
         t.open_mass[r], t.open_below[r], t.open_count[r] = 0, 0, 1
     for r in range(count):
         start = offset(i + r, a.inner, a.z_outer, a.z_inner)
-        opened = over_open(z, start, w, a.classes, t.m[r], cast(a.lowest, real))
-        t.open_mass[r], t.open_below[r], t.open_count[r] = opened
+        t.open_mass[r], t.open_below[r] = over_all(z, start, w, a.classes, t.m[r])
+        t.open_count[r] = a.classes
+        if not np.isfinite(t.open_below[r]):
+            opened = over_open(z, start, w, a.classes, t.m[r], cast(a.lowest, real))
+            t.open_mass[r], t.open_below[r], t.open_count[r] = opened
 
 
 @njit(error_model="numpy")
@@ -297,49 +309,37 @@ def band(a: Any, i: Any, count: Any, real: Any, e: Any) -> Any:
         for r in range(count):
             store(pointer(a.loss, real), i + r, t.loss[r])
     if a.gradient != 0 and a.streamed:
-        write_rows(a, i, count, t.counted, t.total, t.kept, t.share, e, real, free, True)
+        write_rows(a, i, count, t, e, real, free, True)
         start = i * a.classes
         rows.stream(
             free, 0, count * a.classes, cast(1, real), pointer(a.gradient, a.element), start, unaligned(a, start)
         )
     elif a.gradient != 0:
         goal = pointer(a.gradient, a.element)
-        write_rows(a, i, count, t.counted, t.total, t.kept, t.share, e, real, goal, False)
+        write_rows(a, i, count, t, e, real, goal, False)
     return lanes.sum_of(t.loss, count)
 
 
 @njit(error_model="numpy")
-def write_rows(
-    a: Any,
-    i: Any,
-    count: Any,
-    counted: Any,
-    factor: Any,
-    kept: Any,
-    share: Any,
-    e: Any,
-    real: Any,
-    goal: Any,
-    packed: Any,
-) -> Any:
+def write_rows(a: Any, i: Any, count: Any, t: Any, e: Any, real: Any, goal: Any, packed: Any) -> Any:
     """∂/∂z_h = factor · e^{z_h − m} − share · w_h [h is open] − kept · w_h q_h; 0 where the sample is ignored."""
     z, w, y, classes = pointer(a.z, a.element), pointer(a.weight, real), pointer(a.target, np.int64(0)), a.classes
     for r in range(count):
         first = r * pitch(classes)
         to = r * classes if packed else offset(i + r, a.inner, a.gradient_outer, a.gradient_inner)
-        if counted[r] == 0:
+        if t.counted[r] == 0:
             rows.fill(goal, to, 1, classes, cast(0, real))
             continue
-        h = 0 if a.soft else y[i + r]
+        h, factor, kept, share = 0 if a.soft else y[i + r], t.total[r], t.kept[r], t.share[r]
         z_h = load(z, offset(i + r, a.inner, a.z_outer, a.z_inner) + h)  # the gradient may take its place
         if a.dense:
-            scale_less(a, i + r, e, first, w, factor[r], kept[r], share[r], goal, to)
+            scale_less(a, i + r, e, first, w, factor, kept, share, t.open_count[r] == classes, goal, to)
         else:
-            scale(e, first, classes, factor[r], goal, to)
+            scale(e, first, classes, factor, goal, to)
         if not a.soft:
             w_h, is_open = w[h * a.weighted], a.smoothing > 0 and z_h >= a.lowest
-            v = factor[r] * e[first + h] - (share[r] * w_h if is_open else share[r] - share[r])
-            store(goal, to + h, v - kept[r] * w_h)
+            v = factor * e[first + h] - (share * w_h if is_open else share - share)
+            store(goal, to + h, v - kept * w_h)
 
 
 def over_bands(arguments: Any) -> None:
