@@ -45,6 +45,9 @@ def divisor(target: Tensor, weight: Tensor | None, samples: int, options: Catego
         return float(options.normalizer)
     if target.is_floating_point():
         return float(samples)
+    lowest, highest = torch.aminmax(target)
+    if not lowest.item() <= options.ignore_index <= highest.item():  # all count
+        return float(samples if weight is None else weight.double().index_select(0, target.reshape(-1)).sum())
     counted = target != options.ignore_index
     if weight is None:
         return float(counted.sum())

@@ -20,7 +20,7 @@ from torch import Tensor
 
 SMALLEST = 1 << 20  # bytes; below it the allocator is as fast
 KEPT = 2  # idle blocks at most
-STREAMED = 24 << 20  # bytes of gradient that no cache will hold until it is read
+STREAMED = 12 << 20  # bytes of gradient that no cache will hold until it is read
 
 _idle: deque[mmap.mmap] = deque(maxlen=KEPT)
 
