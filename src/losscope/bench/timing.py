@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 
 FEWEST, MOST = 5, 300
 
@@ -11,7 +12,8 @@ FEWEST, MOST = 5, 300
 def in_turn(functions: Sequence[Callable[[], object]], seconds: float) -> list[tuple[float, ...]]:
     """The milliseconds of each function in each round; the first round doesn't count.
 
-    Each round starts with another of them, because the threads of one may still be spinning when the next begins.
+    Each round has an order of its own, because the threads of one may still be spinning when the next begins: in a
+    fixed cycle every function would follow the same other.
 
     Args:
         functions: what is compared.
@@ -21,17 +23,17 @@ def in_turn(functions: Sequence[Callable[[], object]], seconds: float) -> list[t
         A tuple of one time per function for each round.
     """
     rounds: list[tuple[float, ...]] = []
-    _round(functions, 0)
+    orders = Random(0)
+    _round(functions, range(len(functions)))
     end = time.perf_counter() + seconds
     while len(rounds) < FEWEST or (time.perf_counter() < end and len(rounds) < MOST):
-        rounds.append(_round(functions, len(rounds) % len(functions)))
+        rounds.append(_round(functions, orders.sample(range(len(functions)), len(functions))))
     return rounds
 
 
-def _round(functions: Sequence[Callable[[], object]], first: int) -> tuple[float, ...]:
-    times = [milliseconds(function) for function in (*functions[first:], *functions[:first])]
-    start = len(functions) - first
-    return *times[start:], *times[:start]
+def _round(functions: Sequence[Callable[[], object]], order: Sequence[int]) -> tuple[float, ...]:
+    times = {k: milliseconds(functions[k]) for k in order}
+    return tuple(times[k] for k in range(len(functions)))
 
 
 def milliseconds(function: Callable[[], object]) -> float:
