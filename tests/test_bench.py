@@ -1,6 +1,8 @@
 """The benchmark compares the same losses, and the command says what it measured."""
 
 import json
+from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -42,13 +44,19 @@ def test_the_bytes_that_have_to_move():
 
 
 def test_functions_take_turns(monkeypatch):
-    """Every round has each of them once and starts with another; a time stays with its function."""
+    """Every round has each of them once, each follows every other about as often, and a time stays with its function."""
     monkeypatch.setattr("losscope.bench.timing.milliseconds", lambda function: function())
+    monkeypatch.setattr("losscope.bench.timing.FEWEST", 240)
     called = []
     functions = [lambda number=number: called.append(number) or float(number) for number in range(3)]
     rounds = bench.in_turn(functions, seconds=0)
-    assert rounds == [(0, 1, 2)] * 5
-    assert called == [0, 1, 2, 0, 1, 2, 1, 2, 0, 2, 0, 1, 0, 1, 2, 1, 2, 0]  # one round that doesn't count, and five
+    assert rounds == [(0, 1, 2)] * 240
+    made = list(zip(*[iter(called)] * 3, strict=True))
+    assert len(made) == 241  # the first doesn't count
+    assert all(sorted(order) == [0, 1, 2] for order in made)
+    follows = Counter(pair for order in made for pair in pairwise(order))
+    assert len(follows) == 6
+    assert min(follows.values()) > 240 * 2 / 6 / 2
 
 
 def test_memory_is_that_of_the_call():
