@@ -44,7 +44,7 @@ def test_the_bytes_that_have_to_move():
 
 
 def test_functions_take_turns(monkeypatch):
-    """Every round has each of them once, each follows every other about as often, and a time stays with its function."""
+    """Every round has each of them once, each follows every other as often, and a time stays with its function."""
     monkeypatch.setattr("losscope.bench.timing.milliseconds", lambda function: function())
     monkeypatch.setattr("losscope.bench.timing.FEWEST", 240)
     called = []
