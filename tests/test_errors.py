@@ -144,6 +144,7 @@ OPTIONS = [
     case("reduction, probabilities", lambda: bce(M, M, reduction=None), "'mean'", "None", "choose"),
     case("reduction, values", lambda: mse(Z, M, reduction="avg"), "'mean'", "'avg'", "choose"),
     case("reduction, list", lambda: ce(Z, Y, reduction=["mean"]), "'mean'", "['mean']", "choose"),
+    case("reduction of labels, list", lambda: bce_logits(Z, M, reduction=["mean"]), "'mean'", "['mean']", "choose"),
     case("smoothing above 1", lambda: ce(Z, Y, label_smoothing=1.5), "in [0, 1]", "1.5", "label_smoothing"),
     case("smoothing NaN", lambda: ce(Z, Y, label_smoothing=NAN), "finite", "nan", "label_smoothing"),
     case("smoothing bool", lambda: ce(Z, Y, label_smoothing=True), "label_smoothing", "True", ""),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.kernels.graphs import graphs
 
 import losscope as ls
 from losscope.kernels import operator
@@ -34,17 +35,6 @@ def soft(dtype=torch.float32):
     q = torch.rand(N, H).square()
     q[:, 7] = 0
     return (q / q.sum(1, keepdim=True)).to(dtype)
-
-
-def graphs():
-    """A backend that keeps what it was given."""
-    seen = []
-
-    def backend(graph, inputs):
-        seen.append(graph)
-        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
-
-    return backend, seen
 
 
 def both(z, target, weight=None, **options):

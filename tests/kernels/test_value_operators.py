@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.kernels.graphs import graphs
 
 import losscope as ls
 from losscope.kernels import eager, value_operators
@@ -26,17 +27,6 @@ def _fresh():
 
 def values(dtype=torch.float32):
     return (3 * torch.randn(N, H)).to(dtype).requires_grad_(), torch.randint(0, 2, (N, H)).to(dtype)
-
-
-def graphs():
-    """A backend that keeps what it was given."""
-    seen = []
-
-    def backend(graph, inputs):
-        seen.append(graph)
-        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
-
-    return backend, seen
 
 
 def agree(function, name, z, target, *args, **options):

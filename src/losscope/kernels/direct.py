@@ -134,7 +134,7 @@ def are_plain_labels(
 ) -> bool:
     """Whether of these nothing is left to be looked at but the targets' values."""
     optionless = weight is None and pos_weight is None and options[1:] == _PLAIN_BINARY
-    return optionless and options.reduction in _REDUCTIONS and _are_alike(z, target)
+    return optionless and options.reduction in tuple(_REDUCTIONS) and _are_alike(z, target)
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:

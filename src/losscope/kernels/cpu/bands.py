@@ -48,8 +48,8 @@ VALUES = 1 << 11  # of a block: as many as stay in the first cache beside their 
 
 
 def rows_of(classes: int) -> int:
-    """The rows of a block: as many as there are lanes, of many classes fewer."""
-    return min(lanes.LANES, max(4, VALUES // classes))
+    """The rows of a block: some times four, and no more than there are lanes."""
+    return min(lanes.LANES, max(FOUR, VALUES // classes // FOUR * FOUR))
 
 
 def scratch_size(classes: int) -> int:

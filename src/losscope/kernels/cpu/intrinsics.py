@@ -136,30 +136,6 @@ def store(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def stream_scaled(typingctx: Any, target: Any, at: Any, source: Any, start: Any, factor: Any) -> Any:
-    """target[at + k] = factor · source[start + k] for k < 16, past the caches where memory is aligned for it.
-
-    A plain store first reads the line it is about to overwrite; this one does not, which is a third of the
-    traffic of a kernel that reads one array and writes another. `target + at` must be aligned to 16 elements.
-    """
-    element, real = target.dtype, source.dtype
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        wide = ir.VectorType(context.get_value_type(real), LANES)
-        lanes = builder.bitcast(builder.gep(args[2], [args[3]]), wide.as_pointer())
-        values = builder.load(lanes, align=real.bitwidth // 8)
-        rounded = narrow(builder, element, builder.fmul(values, splat_lanes(builder, wide, args[4])))
-        goal = builder.bitcast(builder.gep(args[0], [args[1]]), rounded.type.as_pointer())
-        stored = builder.store(rounded, goal, align=LANES * element.bitwidth // 8)
-        one = builder.module.add_metadata([ir.Constant(_INT, 1)])
-        stored.set_metadata("nontemporal", one)
-        return context.get_dummy_value()
-
-    signature = types.void(target, types.int64, source, types.int64, computed_in(element))
-    return signature, generate
-
-
-@intrinsic
 def wide_vectors(typingctx: Any) -> Any:
     """Let the compiler fill the widest vectors in this function, which for some CPUs it halves unless it is told."""
 
@@ -178,7 +154,7 @@ def choose_below(typingctx: Any, x: Any, bound: Any, then: Any, otherwise: Any) 
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = context.get_value_type(signature.return_type)
-        value, limit, low, high = (a if a.type == kind else splat_lanes(builder, kind, a) for a in args)
+        value, limit, low, high = (lanes_of(builder, a, kind) for a in args)
         return builder.select(builder.fcmp_ordered("<", value, limit), low, high)
 
     return next((sort for sort in sorts if hasattr(sort, "real")), x)(*sorts), generate
@@ -279,6 +255,11 @@ def splat_lanes(builder: Any, wide: Any, value: Any) -> Any:
     """The value in every lane."""
     vector = builder.insert_element(ir.Constant(wide, ir.Undefined), value, ir.Constant(_INT, 0))
     return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_INT, wide.count), [0] * wide.count))
+
+
+def lanes_of(builder: Any, value: Any, like: Any) -> Any:
+    """A value in every lane, if it is not a vector already."""
+    return value if value.type == like else splat_lanes(builder, like, value)
 
 
 def _transpose(builder: Any, rows: list[Any]) -> list[Any]:

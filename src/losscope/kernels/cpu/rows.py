@@ -13,15 +13,16 @@ from numba import njit
 
 from losscope.kernels.cpu.functions import EXACT, SUMS, exp
 from losscope.kernels.cpu.intrinsics import (
+    LANES,
     at,
     larger,
     load,
     prefetch,
     prefetch_to_write,
     store,
-    stream_scaled,
     wide_vectors,
 )
+from losscope.kernels.cpu.vectors import load_vector, stream_vector
 
 BLOCK = 4096  # classes: 16 KiB of float32
 STRIDE = 512  # classes between two rounds of prefetching
@@ -104,10 +105,10 @@ def scale(e: Any, first: Any, last: Any, factor: Any, gradient: Any, start: Any)
 def stream(e: Any, first: Any, last: Any, factor: Any, gradient: Any, start: Any, skip: Any) -> Any:
     """The same past the caches; `skip` classes stand before the first that is aligned for it."""
     head = min(first + skip, last)
-    tail = last - (last - head) % 16
+    tail = last - (last - head) % LANES
     scale(e, first, head, factor, gradient, start)
-    for h in range(head, tail, 16):
-        stream_scaled(gradient, start + h, e, h, factor)
+    for h in range(head, tail, LANES):
+        stream_vector(gradient, start + h, load_vector(e, h) * factor)
     scale(e, tail, last, factor, gradient, start)
 
 

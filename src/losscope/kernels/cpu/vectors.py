@@ -23,6 +23,7 @@ from losscope.kernels.cpu.intrinsics import (
     address,
     computed_in,
     lanes_below,
+    lanes_of,
     masked,
     narrow,
     splat_lanes,
@@ -42,11 +43,6 @@ class Vector(types.Type):  # type: ignore[misc]
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.real).get_value_type(), LANES))
-
-
-def lanes_of(builder: Any, value: Any, like: Any) -> Any:
-    """A value in every lane, if it is not a vector already."""
-    return value if value.type == like else splat_lanes(builder, like, value)
 
 
 def _operator(symbol: Callable[..., Any], build: str) -> None:
@@ -181,11 +177,8 @@ def store_some(typingctx: Any, base: Any, index: Any, count: Any, v: Any) -> Any
         value, mask = narrow(builder, element, args[3]), lanes_below(builder, args[2])
         kinds = [value.type, value.type.as_pointer(), ir.IntType(32), mask.type]
         write = masked(builder, "store", ir.VoidType(), kinds, value.type)
-        where, align = (
-            address(builder, args[0], args[1], value.type),
-            ir.Constant(ir.IntType(32), element.bitwidth // 8),
-        )
-        builder.call(write, [value, where, align, mask])
+        where = address(builder, args[0], args[1], value.type)
+        builder.call(write, [value, where, ir.Constant(ir.IntType(32), element.bitwidth // 8), mask])
         return context.get_dummy_value()
 
     return types.void(base, types.int64, types.int64, v), generate
