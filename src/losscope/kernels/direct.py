@@ -1,8 +1,8 @@
-"""The commonest calls go straight to torch's operators: of them torch checks what we check.
+"""The commonest calls go straight to a fused kernel or to torch's operators: of them those check what we check.
 
 At (64, 1000) such an operator takes 2 to 40 microseconds, and our checks in Python take as long. So the call is made
-first, where all that torch would take in silence is excluded by a few comparisons. None says that this was not such a
-call, or that torch refused it: the checks at the edge then say what was wrong with it.
+first, where all that would be taken in silence is excluded by a few comparisons. None says that this was not such a
+call, or that it was refused: the checks at the edge then say what was wrong with it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from torch import Tensor
 
 from losscope.kernels import dispatch
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
+from losscope.kernels.readable import nothing_watches
 
 _is_compiling, _forced_kernel = torch.compiler.is_dynamo_compiling, dispatch.forced
+_are_transforms_active, _is_grad_enabled = torch._C._are_functorch_transforms_active, torch.is_grad_enabled
 _nll_loss: Callable[..., Tensor] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
 _cross_entropy: Callable[..., Tensor] = torch._C._nn.cross_entropy_loss
+_LARGEST = 2**63 - 1
 _NO_TARGET = int.from_bytes(b"losscope") - 2**63  # far from any index, and no number that stands for something
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _REFUSALS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
@@ -56,27 +59,30 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
 def cross_entropy(
     z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, extras: tuple[object, ...]
 ) -> Tensor | None:
-    """Cross-entropy of few logits, index targets and no option beside these; `extras` are the others.
+    """Cross-entropy with index targets and no option beside these; `extras` are the others.
 
-    Torch's gradient of an ignored row may be 0·NaN. Told to ignore what is no target, it refuses one that is.
+    In training that is for the fused kernel, and of few logits else for torch's operator. Torch's gradient of an
+    ignored row may be 0·NaN. Told to ignore what is no target, it refuses one that is.
     """
     try:
         if (
             extras == _NO_EXTRAS
             and type(z) is Tensor
             and z.dtype is torch.float32
-            and z.ndim > 1
             and z.is_cpu
             and y.dtype is torch.int64
             and type(ignore_index) is int
-            and ignore_index < 0
-            and (weight is None or not weight.requires_grad)
-            and 0 < z.numel() < (dispatch.LARGE_CATEGORICAL if z.shape[1] >= dispatch.NARROW else dispatch.LARGE_NARROW)
             and not _is_compiling()
-            and not torch._C._are_functorch_transforms_active()  # they have another way to pick, and may not refuse
+            and not _are_transforms_active()  # they have another way to pick, and may not refuse
             and _forced_kernel() is None
         ):
-            return _cross_entropy(z, y, weight, _REDUCTIONS[reduction], _NO_TARGET)
+            if weight is None and type(y) is Tensor and y.is_cpu and _is_trained(z) and abs(ignore_index) <= _LARGEST:
+                fused = dispatch.plain()
+                loss = None if fused is None else fused.cross_entropy(z, y, ignore_index, reduction)
+                if loss is not None:
+                    return loss
+            if z.ndim > 1 and ignore_index < 0 and 0 < z.numel() < dispatch.large_categorical(z):
+                return None if _is_learned(weight) else _cross_entropy(z, y, weight, _REDUCTIONS[reduction], _NO_TARGET)
     except _REFUSALS:
         pass
     return None
@@ -115,26 +121,44 @@ def binary_cross_entropy(p: Tensor, target: Tensor, weight: Tensor | None, reduc
 
 
 def binary_cross_entropy_with_logits(
-    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    reduction: str,
+    extras: tuple[object, ...],
 ) -> Tensor | None:
-    """Of few raw outputs; of an infinite one torch's loss is not finite where 0·∞ is 0."""
-    if not are_plain_labels(z, target, weight, pos_weight, options) or options.reduction == "none":
-        return None
-    if z.numel() >= dispatch.LARGE or not _are_in_unit_interval(target):
-        return None
+    """Of raw outputs in training, or of few; torch's loss of an infinite one is not finite where 0·∞ is 0."""
     try:
-        loss = torch.binary_cross_entropy_with_logits(z, target, None, None, _REDUCTIONS[options.reduction])
+        if not are_plain_labels(z, target, weight, pos_weight, reduction, extras) or reduction == "none":
+            return None
+        if _is_trained(z) and not target.requires_grad:
+            fused = dispatch.plain()
+            loss = None if fused is None else fused.binary_cross_entropy_with_logits(z, target, reduction)
+            if loss is not None:
+                return loss
+        if z.numel() >= dispatch.LARGE or not _are_in_unit_interval(target):
+            return None
+        loss = torch.binary_cross_entropy_with_logits(z, target, None, None, _REDUCTIONS[reduction])
     except _REFUSALS:
         return None
     return loss if math.isfinite(loss.item()) else None
 
 
 def are_plain_labels(
-    z: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, options: BinaryOptions
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    reduction: str,
+    extras: tuple[object, ...],
 ) -> bool:
     """Whether of these nothing is left to be looked at but the targets' values."""
-    optionless = weight is None and pos_weight is None and options[1:] == _PLAIN_BINARY
-    return optionless and options.reduction in tuple(_REDUCTIONS) and _are_alike(z, target)
+    try:
+        optionless = weight is None and pos_weight is None and extras == _PLAIN_BINARY
+        return optionless and reduction in _REDUCTIONS and _are_alike(z, target)
+    except _REFUSALS:
+        return False
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
@@ -153,6 +177,15 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
         return None
     loss = mse_loss(z, target.log(), None, reduction)
     return loss if loss is not None and math.isfinite(loss.item()) else None
+
+
+def _is_trained(z: Tensor) -> bool:
+    """Raw outputs whose gradient will be wanted, and nothing that has to see torch's operators."""
+    return z.requires_grad and _is_grad_enabled() and z.numel() > 0 and nothing_watches()
+
+
+def _is_learned(weight: Tensor | None) -> bool:
+    return weight is not None and weight.requires_grad
 
 
 def _is_batch(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int) -> bool:
@@ -200,6 +233,6 @@ def _are_alike(z: Tensor, target: Tensor) -> bool:
         and z.is_cpu
         and target.is_cpu
         and not _is_compiling()
-        and not torch._C._are_functorch_transforms_active()
+        and not _are_transforms_active()
         and _forced_kernel() is None
     )

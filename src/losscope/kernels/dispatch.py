@@ -32,7 +32,7 @@ from torch import Tensor
 from losscope.errors import InputError, LosscopeWarning
 from losscope.kernels import eager, operator, value_operators
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
-from losscope.kernels.protocol import Kernel
+from losscope.kernels.protocol import Kernel, Plain
 
 KERNELS = ("reference", "eager", "cpu", "triton")
 
@@ -88,6 +88,12 @@ def _load(name: str) -> Kernel:
     except ImportError as error:
         warnings.warn(f"the {name} kernels cannot be used: {error}", LosscopeWarning, stacklevel=4)
         return eager
+
+
+@cache
+def plain() -> Plain | None:
+    """The fused losses of plain calls in training, whatever their size; None where numba cannot be used."""
+    return None if _load("cpu") is eager else cast(Plain, import_module("losscope.kernels.cpu.plain"))
 
 
 def is_free() -> bool:

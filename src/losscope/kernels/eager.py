@@ -204,5 +204,5 @@ def squares_apart(
 
 def _scaled(slope: Tensor, counted: Tensor, reduction: str, upstream: Tensor | None) -> Tensor:
     """Of each value's slope, the gradient of the reduced loss, times what came."""
-    total = counted.sum() if reduction == "mean" else torch.ones(())
+    total = counted.sum() if reduction == "mean" else torch.ones((), device=slope.device)
     return slope * (1 if upstream is None else upstream) / total.masked_fill(total == 0, torch.inf)

@@ -9,6 +9,13 @@ from torch import Tensor
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
 
+class Plain(Protocol):
+    """A module of losses without options, in training; each gives None where it does not serve after all."""
+
+    def cross_entropy(self, z: Tensor, y: Tensor, ignore_index: int, reduction: str, /) -> Tensor | None: ...
+    def binary_cross_entropy_with_logits(self, z: Tensor, target: Tensor, reduction: str, /) -> Tensor | None: ...
+
+
 class Kernel(Protocol):
     """A module with these functions. Arguments are positional and already checked."""
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+_dispatch_modes, _tracing_state = torch._C._len_torch_dispatch_stack, torch._C._get_tracing_state
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -21,8 +22,4 @@ def is_plain(x: Tensor) -> bool:
 
 def nothing_watches() -> bool:
     """No transform or mode that has to see the operators: forward-mode AD, tracing, a dispatch mode."""
-    return (
-        forward_ad._current_level < 0
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._get_tracing_state() is None
-    )
+    return forward_ad._current_level < 0 and not _dispatch_modes() and _tracing_state() is None

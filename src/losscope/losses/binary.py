@@ -53,12 +53,12 @@ def binary_cross_entropy_with_logits(
     Source: :func:`torch.nn.functional.binary_cross_entropy_with_logits`; smoothing as in Keras; focal Lin et al. 2017,
     eq. 4 (its α is ``weight=1-α`` with ``pos_weight=α/(1-α)``; its mean divides by the count, as here).
     """
-    options = BinaryOptions(reduction, label_smoothing, focal_gamma, ignore_index)
-    loss = direct.binary_cross_entropy_with_logits(input, target, weight, pos_weight, options)
+    extras = (label_smoothing, focal_gamma, ignore_index)
+    loss = direct.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction, extras)
     if loss is not None:
         return loss
-    where = "binary_cross_entropy_with_logits"
-    if not direct.are_plain_labels(input, target, weight, pos_weight, options):
+    where, options = "binary_cross_entropy_with_logits", BinaryOptions(reduction, *extras)
+    if not direct.are_plain_labels(input, target, weight, pos_weight, reduction, extras):
         validate.logits(where, input)
         validate.binary_options(where, options)
         validate.label_dtype(where, input, target)

@@ -25,13 +25,14 @@ ELEMENTS = {
 }
 
 _ADDRESSES = (
-    "counters",  # int64[3]: see `team`
+    "counters",  # int64[COUNTERS]: see `team`
     "z",
     "target",  # y (int64) or q (elements)
     "weight",  # w_h, or ones for one block
     "gradient",  # ∂/∂z, or 0 when none is wanted
     "loss",  # ℓ_i, or 0 when only the sum is wanted
     "partial",  # float64: the sum of ℓ_i over each chunk
+    "result",  # their sum over the divisor, or 0 when each ℓ_i is wanted
     "upstream",  # one number per sample that its gradient is multiplied by, or 0
     "stats",  # of each sample: correct, entropy, largest probability, logsumexp; or 0
     "scratch",  # of each thread in turn
@@ -39,6 +40,7 @@ _ADDRESSES = (
 _SIZES = (
     "scratch_size",  # numbers per thread
     "samples",
+    "chunks",
     "classes",
     "inner",  # samples i = outer · inner + k, so that (N, H, d) needs no copy
     "chunk",  # samples per chunk
@@ -55,6 +57,7 @@ _SIZES = (
     "soft",
     "element_size",  # bytes
     "weighted",
+    "averaged",  # whether `survey` is to say what the sum is divided by
     "dense",  # whether an option needs a target for every class
     "streamed",  # whether the gradient goes past the caches
     "ignore_index",
@@ -64,7 +67,8 @@ _NUMBERS = (
     "gamma",
     "z_loss",
     "softcap",
-    "scale",  # 1 / the divisor of the mean, times the upstream gradient
+    "over",  # the divisor of the mean, 1 of a sum
+    "scale",  # 1 / the divisor, times the upstream gradient
     "lowest",  # the smallest finite number: m starts there, because −inf − (−inf) is NaN
 )
 
@@ -86,7 +90,7 @@ class Elementwise(ctypes.Structure):
 
     _fields_ = _fields(
         (
-            "counters",  # int64[3]: see `team`
+            "counters",  # int64[COUNTERS]: see `team`
             "z",
             "target",
             "weight",  # one number per value, or a block of them
@@ -95,7 +99,9 @@ class Elementwise(ctypes.Structure):
             "gradient",  # ∂/∂z, or 0 when none is wanted
             "loss",  # one per value, or 0 when only the sum is wanted
             "partial",  # float64: the sum over each chunk
+            "result",  # their sum over the divisor, or 0 when each is wanted
             "values",
+            "chunks",
             "block",  # values for which there are weights
             "chunk",  # values that a thread draws at a time: some blocks
             "each_weight",  # 1 where there is a weight for every value, 0 where each block has the same
@@ -105,7 +111,7 @@ class Elementwise(ctypes.Structure):
             "plain",  # no weight of any kind, no focal loss, nothing ignored, one sum
             "ignoring",
         ),
-        ("smoothing", "gamma", "ignore_index", "scale"),
+        ("smoothing", "gamma", "ignore_index", "over", "scale"),
     )
 
 

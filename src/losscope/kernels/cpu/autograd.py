@@ -44,19 +44,23 @@ class FusedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> Any:
         """upstream · ∂loss/∂z."""
-        if torch.is_grad_enabled():
-            return _differentiable(ctx, upstream), None
-        gradient, ctx.gradient = ctx.gradient, None
-        if gradient is not None and upstream.item() == 1:
-            return gradient, None
-        return ctx.job.compute(ctx.saved_tensors[0], True, upstream).gradient, None
+        return gradient_of(ctx, upstream, lambda: ctx.job), None
 
 
-def _differentiable(ctx: Any, upstream: Tensor) -> Tensor:
+def gradient_of(ctx: Any, upstream: Tensor, job: Callable[[], Job]) -> Tensor:
+    """The one that was made on the way forward, or where it does not serve, one that the job makes."""
+    if torch.is_grad_enabled():
+        return _differentiable(ctx.saved_tensors[0], upstream, job())
+    gradient, ctx.gradient = ctx.gradient, None
+    if gradient is None or upstream.item() != 1:
+        gradient = job().compute(ctx.saved_tensors[0], True, upstream).gradient
+    return gradient  # type: ignore[no-any-return]
+
+
+def _differentiable(z: Tensor, upstream: Tensor, job: Job) -> Tensor:
     """The gradient with a graph of its own."""
-    (z,) = ctx.saved_tensors
     with torch.enable_grad():
-        gradient: Tensor = torch.autograd.grad(ctx.job.reference(z), z, upstream, create_graph=True)[0]
+        gradient: Tensor = torch.autograd.grad(job.reference(z), z, upstream, create_graph=True)[0]
     return gradient
 
 

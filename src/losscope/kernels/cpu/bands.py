@@ -26,9 +26,8 @@ from losscope.kernels.cpu.intrinsics import (
     prefetch,
     real_like,
     store,
-    take,
 )
-from losscope.kernels.cpu.team import THREAD
+from losscope.kernels.cpu.sharing import draw, settle, workplace
 from losscope.kernels.cpu.vectors import (
     largest_lane,
     load_some,
@@ -346,13 +345,11 @@ def over_bands(arguments: Any) -> None:
     """The kernel of one thread: every chunk of samples that it draws, a block of rows at a time."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    scratch = at(pointer(a.scratch, real), take(at(counters, THREAD)) * a.scratch_size)
-    chunk = take(counters)
+    scratch, chunk = workplace(a, real), draw(a)
     while chunk * a.chunk < a.samples:
         last = min((chunk + 1) * a.chunk, a.samples)
         total = 0.0
         for i in range(chunk * a.chunk, last, a.together):
             total += band(a, i, min(a.together, last - i), real, scratch)
-        partial[chunk] = total
-        chunk = take(counters)
+        settle(a, chunk, total, real)
+        chunk = draw(a)

@@ -9,9 +9,9 @@ from numba import carray, njit
 
 from losscope.kernels.cpu import lanes, rows
 from losscope.kernels.cpu.categorical import is_ignored, look, offset, record, unaligned, upstream
-from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store, take
+from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store
 from losscope.kernels.cpu.lanes import LANES
-from losscope.kernels.cpu.team import THREAD
+from losscope.kernels.cpu.sharing import draw, settle, workplace
 
 
 class Terms(NamedTuple):
@@ -202,13 +202,11 @@ def over_blocks(arguments: Any) -> None:
     """The kernel of one thread: every chunk of samples that it draws, a block at a time."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    scratch = at(pointer(a.scratch, real), take(at(counters, THREAD)) * a.scratch_size)
-    chunk = take(counters)
+    scratch, chunk = workplace(a, real), draw(a)
     while chunk * a.chunk < a.samples:
         last = min((chunk + 1) * a.chunk, a.samples)
         total = 0.0
         for i in range(chunk * a.chunk, last, LANES):
             total += block(a, i, min(LANES, last - i), real, scratch)
-        partial[chunk] = total
-        chunk = take(counters)
+        settle(a, chunk, total, real)
+        chunk = draw(a)

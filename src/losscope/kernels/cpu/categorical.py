@@ -9,8 +9,8 @@ from numba import carray, njit
 
 from losscope.kernels.cpu import dense, rows, sample
 from losscope.kernels.cpu.functions import exp
-from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store, take
-from losscope.kernels.cpu.team import SUSPECT, THREAD
+from losscope.kernels.cpu.intrinsics import at, cast, larger, load, pointer, real_like, store
+from losscope.kernels.cpu.sharing import draw, settle, suspect, workplace
 
 
 @njit(error_model="numpy")
@@ -115,7 +115,7 @@ def load_logits(a: Any, i: Any, first: Any, last: Any, x: Any) -> Any:
 def look(a: Any, mass: Any, below: Any, lowest: Any, highest: Any) -> Any:
     """A flag where a soft target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
     if not (lowest <= 0 and highest <= 1 and mass == mass):
-        pointer(a.counters, np.int64(0))[SUSPECT] = 1
+        suspect(a)
 
 
 @njit(error_model="numpy")
@@ -299,9 +299,7 @@ def over_rows(arguments: Any) -> None:
     """The kernel of one thread: every chunk of samples that it draws."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    scratch = at(pointer(a.scratch, real), take(at(counters, THREAD)) * a.scratch_size)
-    chunk = take(counters)
+    scratch, chunk = workplace(a, real), draw(a)
     while chunk * a.chunk < a.samples:
         total = 0.0
         last = min((chunk + 1) * a.chunk, a.samples)
@@ -317,5 +315,5 @@ def over_rows(arguments: Any) -> None:
             if a.loss != 0:
                 store(pointer(a.loss, real), i, loss)
             total += loss
-        partial[chunk] = total
-        chunk = take(counters)
+        settle(a, chunk, total, real)
+        chunk = draw(a)

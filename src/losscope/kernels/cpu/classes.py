@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -54,11 +53,6 @@ def divisor(target: Tensor, weight: Tensor | None, samples: int, options: Catego
     return float(weight.double()[target.where(counted, 0)].where(counted, 0).sum())
 
 
-def divided(total: float, over: float, dtype: torch.dtype) -> Tensor:
-    """total / over; NaN where nothing was counted and nothing lost."""
-    return torch.tensor(total / over if over else total * math.inf, dtype=dtype)
-
-
 def compute(
     z: Tensor,
     target: Tensor,
@@ -86,9 +80,9 @@ def compute(
 
     numbers = real(z.dtype)
     out = (_gradient_like(z) if into is None else into) if gradient else None
-    loss = torch.empty(samples if per_sample else 0, dtype=numbers)
-    stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers)
-    w = _ones(numbers) if weight is None else weight.to(numbers).contiguous()
+    loss = torch.empty(samples if per_sample else (), dtype=numbers, device=z.device)
+    stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers, device=z.device)
+    w = ones(numbers) if weight is None else weight.to(numbers).contiguous()
     scale, ups = _upstream(upstream, over, per_sample, numbers)
 
     arguments = Categorical(
@@ -97,6 +91,7 @@ def compute(
         weight=w.data_ptr(),
         gradient=0 if out is None else out.data_ptr(),
         loss=loss.data_ptr() if per_sample else 0,
+        result=0 if per_sample else loss.data_ptr(),
         upstream=0 if ups is None else ups.data_ptr(),
         stats=stats.data_ptr() if options.return_stats else 0,
         samples=samples,
@@ -113,6 +108,7 @@ def compute(
         gamma=options.focal_gamma,
         z_loss=options.z_loss,
         softcap=options.softcap or 0.0,
+        over=over,
         scale=scale,
         lowest=torch.finfo(numbers).min,
     )
@@ -120,41 +116,44 @@ def compute(
         arguments.target_outer, arguments.target_class, arguments.target_inner = target_steps
     if out is not None:
         _, (arguments.gradient_outer, arguments.gradient_class, arguments.gradient_inner) = laid_out(out)
-    total, suspect = _run(arguments, z.dtype, numbers)
-    if suspect and check is not None:
+    if _run(arguments, z.dtype) and check is not None:
         check()
 
     dtype = numbers if wide else z.dtype
     told = _stats(stats, target, z, options) if options.return_stats else None
-    if per_sample:
-        return Result(loss.view(_sample_shape(z) if soft else target.shape).to(dtype), out, told)
-    return Result(divided(total, over, dtype), out, told)
+    shape = () if not per_sample else _sample_shape(z) if soft else target.shape
+    return Result(loss.view(shape).to(dtype), out, told)
 
 
-def _run(arguments: Categorical, dtype: torch.dtype, numbers: torch.dtype) -> tuple[float, bool]:
-    """Choose the kernel, share out the samples; Σ_i ℓ_i, and whether a target may be out of range."""
-    a = arguments
+def _run(arguments: Categorical, dtype: torch.dtype) -> bool:
+    """The kernel on as many threads as there are; whether a target may be out of range."""
+    kernel = arrange(arguments)
+    threads = team.team_size(arguments.chunks)
+    scratch = torch.empty(threads * arguments.scratch_size, dtype=real(dtype), device="cpu")
+    arguments.scratch = scratch.data_ptr()
+    function = compiled.function(kernel, Categorical, dtype)
+    return team.run(*function, team.work_of(arguments), threads)
+
+
+def arrange(a: Categorical) -> Callable[[Any], None]:
+    """Choose the kernel for these arguments, and share out their samples."""
     a.dense = bool(a.soft or a.smoothing or a.softcap or a.stats)
     adjacent = a.z_class == 1 and (not a.gradient or a.gradient_class == 1)
     in_bands = adjacent and (not a.soft or a.target_class == 1) and not (a.softcap or a.stats)
     if in_bands and NARROW <= a.classes <= SHORT:
-        kernel, together = over_bands, bands.rows_of(a.classes)
+        kernel, a.together = over_bands, bands.rows_of(a.classes)
         a.scratch_size = bands.scratch_size(a.classes)
     elif adjacent and a.classes >= FEW:
-        kernel, together = over_rows, 1
+        kernel, a.together = over_rows, 1
         a.scratch_size = 3 * a.classes + a.classes // BLOCK + 1 + 3 * BLOCK
     else:
-        kernel, together = over_blocks, LANES
+        kernel, a.together = over_blocks, LANES
         a.scratch_size = 3 * room.py_func(a.classes) + PER_LANE * LANES
     whole = kernel is not over_bands or a.gradient_outer == a.classes
     a.streamed = a.gradient and whole and a.samples * a.classes * a.element_size >= memory.STREAMED
-    a.together = together
-    a.chunk = max(together, team.chunk_size(a.samples * a.classes) // a.classes // together * together)
-    chunks = -(-a.samples // a.chunk)
-    threads = team.team_size(chunks)
-    scratch = torch.empty(threads * a.scratch_size, dtype=numbers)
-    a.scratch = scratch.data_ptr()
-    return team.run(compiled.address(kernel, Categorical, dtype), a, chunks, threads)
+    a.chunk = max(a.together, team.chunk_size(a.samples * a.classes) // a.classes // a.together * a.together)
+    a.chunks = -(-a.samples // a.chunk)
+    return kernel
 
 
 def _upstream(
@@ -170,9 +169,9 @@ def _upstream(
 
 
 @cache
-def _ones(numbers: torch.dtype) -> Tensor:
+def ones(numbers: torch.dtype) -> Tensor:
     """w_h of one block where no class has a weight."""
-    return torch.ones(BLOCK, dtype=numbers)
+    return torch.ones(BLOCK, dtype=numbers, device="cpu")
 
 
 def _gradient_like(z: Tensor) -> Tensor:
@@ -191,5 +190,5 @@ def _stats(stats: Tensor, target: Tensor, z: Tensor, options: CategoricalOptions
     shape = _sample_shape(z)
     correct, entropy, probability, lse = (column.view(shape) for column in stats)
     is_index = not target.is_floating_point()
-    counted = target != options.ignore_index if is_index else torch.ones(shape, dtype=torch.bool)
+    counted = target != options.ignore_index if is_index else torch.ones(shape, dtype=torch.bool, device=z.device)
     return Stats(counted, correct != 0, entropy, probability, lse)

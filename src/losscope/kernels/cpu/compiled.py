@@ -6,7 +6,7 @@ import ctypes
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numba import cfunc, types
@@ -26,12 +26,22 @@ def works() -> bool:
     return not _broken
 
 
+class Function(NamedTuple):
+    """A kernel's machine code: where it is, and as Python calls it."""
+
+    address: int
+    call: Callable[[int], None]
+
+
 @cache
-def address(kernel: Callable[[Any], None], structure: type[ctypes.Structure], dtype: torch.dtype) -> int:
+def function(kernel: Callable[[Any], None], structure: type[ctypes.Structure], dtype: torch.dtype) -> Function:
     """The machine code of `kernel`, which takes such a structure, over elements of this dtype."""
+    if not works():
+        raise NotCompiled
     try:
         signature = types.void(record(structure, ELEMENTS[dtype]))
-        return int(_keep(cfunc(signature, cache=True, error_model="numpy")(kernel)).address)
+        address = int(_keep(cfunc(signature, cache=True, error_model="numpy")(kernel)).address)
+        return Function(address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address))
     except Exception as error:  # whatever numba, LLVM or the file system has to say
         raise _give_up(error) from error
 

@@ -27,10 +27,9 @@ from losscope.kernels.cpu.intrinsics import (
     pointer,
     real_like,
     store,
-    take,
     wide_vectors,
 )
-from losscope.kernels.cpu.team import SUSPECT
+from losscope.kernels.cpu.sharing import draw, settle, suspect
 from losscope.kernels.cpu.vectors import (
     choose_negative,
     doubled,
@@ -189,7 +188,7 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
 def check(a: Any, lowest: Any, highest: Any, part: Any) -> Any:
     """A flag where a target may not be in [0, 1]; a maximum passes over NaN, the sum does not."""
     if not (lowest >= 0 and highest <= 1 and part == part):
-        pointer(a.counters, np.int64(0))[SUSPECT] = 1
+        suspect(a)
 
 
 @njit(error_model="numpy")
@@ -207,15 +206,14 @@ def over_labels(arguments: Any) -> None:
     """Binary cross-entropy with logits: the kernel of one thread."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    chunk = take(counters)
+    chunk = draw(a)
     while chunk * a.chunk < a.values:
         total, end = 0.0, min((chunk + 1) * a.chunk, a.values)
         for first in range(chunk * a.chunk, end, a.block):
             last = min(first + a.block, end)
             total += plain(a, first, last, real) if a.plain else weighted(a, first, last, real)
-        partial[chunk] = total
-        chunk = take(counters)
+        settle(a, chunk, total, real)
+        chunk = draw(a)
 
 
 @njit(fastmath=SUMS, error_model="numpy")
@@ -241,11 +239,10 @@ def over_squares(arguments: Any) -> None:
     """Squared errors: the kernel of one thread."""
     a = carray(arguments, 1)[0]
     real = real_like(a.element)
-    counters, partial = pointer(a.counters, np.int64(0)), pointer(a.partial, 0.0)
-    chunk = take(counters)
+    chunk = draw(a)
     while chunk * a.chunk < a.values:
         total, end = 0.0, min((chunk + 1) * a.chunk, a.values)
         for first in range(chunk * a.chunk, end, a.block):
             total += squares(a, first, min(first + a.block, end), real)
-        partial[chunk] = total
-        chunk = take(counters)
+        settle(a, chunk, total, real)
+        chunk = draw(a)

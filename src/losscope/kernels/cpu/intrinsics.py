@@ -211,11 +211,11 @@ def bits_of_float(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def take(typingctx: Any, counter: Any) -> Any:
-    """counter[0]++ as one atomic step; the value before it: how threads share out the chunks."""
+    """counter[0]++ as one atomic step; the value before it. What a thread wrote before, those that come later see."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         one = ir.Constant(ir.IntType(64), 1)
-        return builder.atomic_rmw("add", args[0], one, "monotonic")
+        return builder.atomic_rmw("add", args[0], one, "acq_rel")
 
     return types.int64(types.CPointer(types.int64)), generate
 

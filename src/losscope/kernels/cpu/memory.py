@@ -29,11 +29,16 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A contiguous tensor of any content."""
     size = prod(shape) * dtype.itemsize
     if size < SMALLEST:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     block = _take(size)
     lease = _lease(size).from_buffer(block)
     lease.block = block
     return torch.frombuffer(lease, dtype=dtype).view(shape)
+
+
+def empty_like(z: Tensor) -> Tensor:
+    """The same of z's shape and dtype."""
+    return empty(tuple(z.shape), z.dtype)
 
 
 @lru_cache(maxsize=64)

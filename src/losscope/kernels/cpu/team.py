@@ -15,13 +15,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 DRAWS, SMALLEST, LARGEST = 128, 1 << 12, 1 << 20
 
-CHUNK, THREAD, SUSPECT = 0, 1, 2  # what is counted: chunks drawn, threads begun, targets that may be out of range
+# What is counted: chunks drawn, threads begun, whether a target may be out of range, chunks done.
+CHUNK, THREAD, SUSPECT, DONE = 0, 1, 2, 3
+COUNTERS = 4
+NOTHING = (0,) * COUNTERS
 
 _forked = False
 
@@ -52,9 +55,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="losscope")
 
 
+def threads_at_hand() -> int:
+    """As many threads as torch would use."""
+    return 1 if _forked else torch.get_num_threads()
+
+
 def team_size(chunks: int) -> int:
-    """As many threads as torch would use, and no more than there are chunks."""
-    return 1 if _forked else max(1, min(torch.get_num_threads(), chunks))
+    """The same, and no more than there are chunks."""
+    return max(1, min(threads_at_hand(), chunks))
 
 
 def chunk_size(values: int) -> int:
@@ -65,25 +73,47 @@ def chunk_size(values: int) -> int:
     return min(max(values // DRAWS, SMALLEST), LARGEST)
 
 
-def run(address: int, arguments: Any, chunks: int, threads: int) -> tuple[float, bool]:
-    """Call the function at `address` with these arguments on this many threads until every chunk is done.
+class Work(NamedTuple):
+    """The arguments of one call, and the memory that its threads share."""
 
-    The sum over the chunks, and whether a target was seen that may be out of range.
-    """
-    counters, partial = (ctypes.c_int64 * 3)(), (ctypes.c_double * chunks)()
+    arguments: Any
+    address: int
+    counters: Any
+    partial: Any
+
+
+def work_of(arguments: Any) -> Work:
+    """What the threads of one call are given beside its tensors."""
+    counters, partial = (ctypes.c_int64 * COUNTERS)(), (ctypes.c_double * arguments.chunks)()
     arguments.counters, arguments.partial = ctypes.addressof(counters), ctypes.addressof(partial)
-    _call(address, ctypes.addressof(arguments), threads)
-    return sum(partial), counters[SUSPECT] != 0
+    return Work(arguments, ctypes.addressof(arguments), counters, partial)
 
 
-def _call(address: int, arguments: int, threads: int) -> None:
-    """The function on this many threads; wait for all."""
+def caller(address: int, call: Callable[[int], None], threads: int) -> Callable[[int], object]:
+    """Of the address of arguments: the kernel on so many threads, until all are done."""
+    if threads == 1:
+        return call
     region = _openmp()
-    if region is not None and threads > 1:
-        region(address, arguments, threads, 0)
-        return
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-    others = [_pool().submit(function, arguments) for _ in range(threads - 1)]
-    function(arguments)
+    if region is not None:
+        return lambda arguments: region(address, arguments, threads, 0)
+    return lambda arguments: _with_others(call, arguments, threads)
+
+
+def run(address: int, call: Callable[[int], None], work: Work, threads: int) -> bool:
+    """Have all chunks done by so many threads; whether a target was seen that may be out of range.
+
+    Args:
+        address: the kernel, as C calls it.
+        call: the kernel, as Python does.
+        work: what it works on, not used before.
+        threads: how many.
+    """
+    caller(address, call, threads)(work.address)
+    return work.counters[SUSPECT] != 0  # type: ignore[no-any-return]
+
+
+def _with_others(call: Callable[[int], None], arguments: int, threads: int) -> None:
+    others = [_pool().submit(call, arguments) for _ in range(threads - 1)]
+    call(arguments)
     for other in others:
         other.result()

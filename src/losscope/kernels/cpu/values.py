@@ -11,7 +11,7 @@ from torch import Tensor
 
 from losscope.kernels.cpu import compiled, memory, team
 from losscope.kernels.cpu.arguments import Elementwise
-from losscope.kernels.cpu.classes import Result, divided, real
+from losscope.kernels.cpu.classes import Result, real
 from losscope.kernels.cpu.elementwise import RUN, over_labels, over_squares
 from losscope.kernels.options import BinaryOptions
 
@@ -75,26 +75,31 @@ def _compute(
 ) -> Result:
     numbers, per_value = real(z.dtype), reduction == "none"
     spread = not a.plain and any(w is not None and w.numel() > 1 for w in weights.values())
-    columns = z.shape[-1] if z.ndim and spread else 1
-    a.block, a.values = columns * ceil(BLOCK / columns), z.numel()
-    a.chunk = a.block * ceil(team.chunk_size(a.values) / a.block)
-    chunks = ceil(a.values / a.chunk)
+    arrange(a, z.numel(), z.shape[-1] if z.ndim and spread else 1)
 
     out = memory.empty(tuple(z.shape), z.dtype) if gradient else None
-    loss = torch.empty(z.shape, dtype=numbers) if per_value else None
+    loss = torch.empty(z.shape if per_value else (), dtype=numbers, device=z.device)
+    a.over = over
     a.scale = (1.0 / over if over else 0.0) * (1.0 if upstream is None or per_value else float(upstream))
     used = [] if a.plain else _spread_all(a, weights | {"upstream": upstream if per_value else None}, z, numbers)
 
     a.z, a.target = z.data_ptr(), target.data_ptr()
     a.gradient = 0 if out is None else out.data_ptr()
     a.streamed = out is not None and out.nbytes >= memory.STREAMED and out.data_ptr() % LINE == 0
-    a.loss = 0 if loss is None else loss.data_ptr()
-    address = compiled.address(kernel, Elementwise, z.dtype)
-    total, suspect = team.run(address, a, chunks, team.team_size(chunks))
+    a.loss, a.result = (loss.data_ptr(), 0) if per_value else (0, loss.data_ptr())
+    function, threads = compiled.function(kernel, Elementwise, z.dtype), team.team_size(a.chunks)
+    suspect = team.run(*function, team.work_of(a), threads)
     del used
     if suspect and check is not None:
         check()
-    return Result(divided(total, over, z.dtype) if loss is None else loss.to(z.dtype), out, None)
+    return Result(loss.to(z.dtype), out, None)
+
+
+def arrange(a: Elementwise, values: int, columns: int) -> None:
+    """Share out the values, whole rows of so many columns together."""
+    a.block, a.values = columns * ceil(BLOCK / columns), values
+    a.chunk = a.block * ceil(team.chunk_size(values) / a.block)
+    a.chunks = ceil(values / a.chunk)
 
 
 def _spread_all(a: Elementwise, weights: dict[str, Tensor | None], z: Tensor, numbers: torch.dtype) -> list[Tensor]:
@@ -105,7 +110,7 @@ def _spread_all(a: Elementwise, weights: dict[str, Tensor | None], z: Tensor, nu
 def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers: torch.dtype) -> Tensor:
     """A number for every value of a block, or of all; the tensor that holds them."""
     if weight is None or weight.numel() == 1:
-        held = torch.full((a.block,), 1.0 if weight is None else float(weight), dtype=numbers)
+        held = torch.full((a.block,), 1.0 if weight is None else float(weight), dtype=numbers, device=z.device)
     elif weight.shape == z.shape:
         held = weight.to(numbers).contiguous()
         setattr(a, f"each_{name}", 1)
