@@ -234,7 +234,7 @@ def test_a_default_device_is_not_where_the_loss_is(name, shape):
     ours, torchs, target = case(name, shape)
     z = torch.randn(shape, requires_grad=True)
     expected = loss_and_gradient(torchs, z, target)
-    plain._of_indices.cache_clear()
+    plain._of_classes.cache_clear()
     plain._of_labels.cache_clear()
     with torch.device("meta"):
         loss = ours(z, target)

@@ -22,7 +22,6 @@ _is_compiling, _forced_kernel = torch.compiler.is_dynamo_compiling, dispatch.for
 _are_transforms_active, _is_grad_enabled = torch._C._are_functorch_transforms_active, torch.is_grad_enabled
 _nll_loss: Callable[..., Tensor] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
 _cross_entropy: Callable[..., Tensor] = torch._C._nn.cross_entropy_loss
-_LARGEST = 2**63 - 1
 _NO_TARGET = int.from_bytes(b"losscope") - 2**63  # far from any index, and no number that stands for something
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _REFUSALS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
@@ -57,32 +56,39 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
 
 
 def cross_entropy(
-    z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, extras: tuple[object, ...]
+    z: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, extras: tuple[object, ...]
 ) -> Tensor | None:
-    """Cross-entropy with index targets and no option beside these; `extras` are the others.
+    """Cross-entropy; `extras` are the options beside these.
 
-    In training that is for the fused kernel, and of few logits else for torch's operator. Torch's gradient of an
-    ignored row may be 0·NaN. Told to ignore what is no target, it refuses one that is.
+    In training, and of many logits, it is for the fused kernel, and of few without `extras` for torch's operator. Of an
+    ignored row that one's gradient may be 0·NaN: told to ignore what is no target, it refuses one that is.
     """
     try:
         if (
-            extras == _NO_EXTRAS
-            and type(z) is Tensor
+            type(z) is Tensor
             and z.dtype is torch.float32
             and z.is_cpu
-            and y.dtype is torch.int64
             and type(ignore_index) is int
             and not _is_compiling()
             and not _are_transforms_active()  # they have another way to pick, and may not refuse
             and _forced_kernel() is None
         ):
-            if weight is None and type(y) is Tensor and y.is_cpu and _is_trained(z) and abs(ignore_index) <= _LARGEST:
+            if type(target) is Tensor and _is_for_fused(z, target, dispatch.large_categorical):
                 fused = dispatch.plain()
-                loss = None if fused is None else fused.cross_entropy(z, y, ignore_index, reduction)
+                loss = (
+                    None if fused is None else fused.cross_entropy(z, target, weight, ignore_index, reduction, extras)
+                )
                 if loss is not None:
                     return loss
-            if z.ndim > 1 and ignore_index < 0 and 0 < z.numel() < dispatch.large_categorical(z):
-                return None if _is_learned(weight) else _cross_entropy(z, y, weight, _REDUCTIONS[reduction], _NO_TARGET)
+            if (
+                extras == _NO_EXTRAS
+                and z.ndim > 1
+                and target.dtype is torch.int64
+                and ignore_index < 0
+                and (weight is None or not weight.requires_grad)
+                and 0 < z.numel() < dispatch.large_categorical(z)
+            ):
+                return _cross_entropy(z, target, weight, _REDUCTIONS[reduction], _NO_TARGET)
     except _REFUSALS:
         pass
     return None
@@ -132,7 +138,7 @@ def binary_cross_entropy_with_logits(
     try:
         if not are_plain_labels(z, target, weight, pos_weight, reduction, extras) or reduction == "none":
             return None
-        if _is_trained(z) and not target.requires_grad:
+        if _is_for_fused(z, target, _large_labels):
             fused = dispatch.plain()
             loss = None if fused is None else fused.binary_cross_entropy_with_logits(z, target, reduction)
             if loss is not None:
@@ -179,13 +185,14 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
     return loss if loss is not None and math.isfinite(loss.item()) else None
 
 
-def _is_trained(z: Tensor) -> bool:
-    """Raw outputs whose gradient will be wanted, and nothing that has to see torch's operators."""
-    return z.requires_grad and _is_grad_enabled() and z.numel() > 0 and nothing_watches()
+def _is_for_fused(z: Tensor, target: Tensor, large: Callable[[Tensor], int]) -> bool:
+    """A gradient to z alone is wanted, or z is large; and nothing has to see torch's operators."""
+    fixed = target.is_cpu and not target.requires_grad
+    return fixed and nothing_watches() and ((z.requires_grad and _is_grad_enabled()) or z.numel() >= large(z))
 
 
-def _is_learned(weight: Tensor | None) -> bool:
-    return weight is not None and weight.requires_grad
+def _large_labels(_: Tensor) -> int:
+    return dispatch.LARGE
 
 
 def _is_batch(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int) -> bool:

@@ -92,7 +92,7 @@ def _load(name: str) -> Kernel:
 
 @cache
 def plain() -> Plain | None:
-    """The fused losses of plain calls in training, whatever their size; None where numba cannot be used."""
+    """The fused losses of plain calls; None where numba cannot be used."""
     return None if _load("cpu") is eager else cast(Plain, import_module("losscope.kernels.cpu.plain"))
 
 

@@ -10,9 +10,18 @@ from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
 
 
 class Plain(Protocol):
-    """A module of losses without options, in training; each gives None where it does not serve after all."""
+    """A module of losses whose calls are planned; each gives None where it does not serve after all."""
 
-    def cross_entropy(self, z: Tensor, y: Tensor, ignore_index: int, reduction: str, /) -> Tensor | None: ...
+    def cross_entropy(
+        self,
+        z: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        reduction: str,
+        extras: tuple[object, ...],
+        /,
+    ) -> Tensor | None: ...
     def binary_cross_entropy_with_logits(self, z: Tensor, target: Tensor, reduction: str, /) -> Tensor | None: ...
 
 

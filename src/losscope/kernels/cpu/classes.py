@@ -85,33 +85,16 @@ def compute(
     w = ones(numbers) if weight is None else weight.to(numbers).contiguous()
     scale, ups = _upstream(upstream, over, per_sample, numbers)
 
-    arguments = Categorical(
-        z=x.data_ptr(),
-        target=t.data_ptr(),
-        weight=w.data_ptr(),
-        gradient=0 if out is None else out.data_ptr(),
-        loss=loss.data_ptr() if per_sample else 0,
-        result=0 if per_sample else loss.data_ptr(),
-        upstream=0 if ups is None else ups.data_ptr(),
-        stats=stats.data_ptr() if options.return_stats else 0,
-        samples=samples,
-        classes=classes,
-        inner=inner,
-        z_outer=steps.outer,
-        z_class=steps.classes,
-        z_inner=steps.inner,
-        element_size=z.element_size(),
-        soft=soft,
-        weighted=weight is not None,
-        ignore_index=options.ignore_index,
-        smoothing=options.label_smoothing,
-        gamma=options.focal_gamma,
-        z_loss=options.z_loss,
-        softcap=options.softcap or 0.0,
-        over=over,
-        scale=scale,
-        lowest=torch.finfo(numbers).min,
-    )
+    arguments = with_options(options, z.dtype)
+    arguments.z, arguments.target, arguments.weight = x.data_ptr(), t.data_ptr(), w.data_ptr()
+    arguments.gradient = 0 if out is None else out.data_ptr()
+    arguments.loss, arguments.result = (loss.data_ptr(), 0) if per_sample else (0, loss.data_ptr())
+    arguments.upstream = 0 if ups is None else ups.data_ptr()
+    arguments.stats = stats.data_ptr() if options.return_stats else 0
+    arguments.samples, arguments.classes, arguments.inner = samples, classes, inner
+    arguments.z_outer, arguments.z_class, arguments.z_inner = steps
+    arguments.soft, arguments.weighted = soft, weight is not None
+    arguments.over, arguments.scale = over, scale
     if target_steps is not None:
         arguments.target_outer, arguments.target_class, arguments.target_inner = target_steps
     if out is not None:
@@ -123,6 +106,19 @@ def compute(
     told = _stats(stats, target, z, options) if options.return_stats else None
     shape = () if not per_sample else _sample_shape(z) if soft else target.shape
     return Result(loss.view(shape).to(dtype), out, told)
+
+
+def with_options(options: CategoricalOptions, dtype: torch.dtype) -> Categorical:
+    """What a kernel is told of them, and of the elements."""
+    return Categorical(
+        element_size=dtype.itemsize,
+        ignore_index=options.ignore_index,
+        smoothing=options.label_smoothing,
+        gamma=options.focal_gamma,
+        z_loss=options.z_loss,
+        softcap=options.softcap or 0.0,
+        lowest=torch.finfo(real(dtype)).min,
+    )
 
 
 def _run(arguments: Categorical, dtype: torch.dtype) -> bool:
