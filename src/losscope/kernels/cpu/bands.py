@@ -92,8 +92,11 @@ def largest(z: Any, starts: Any, classes: Any, lowest: Any, m: Any, r: Any) -> A
 
 
 @njit(fastmath=EXACT, error_model="numpy", forceinline=True)
-def exponentials(z: Any, starts: Any, classes: Any, m: Any, total: Any, r: Any, e: Any) -> Any:
-    """S = Σ_h e^{z_h − m} of four rows, whose terms are kept in e: of one row each step would wait for the last."""
+def exponentials(z: Any, starts: Any, later: Any, classes: Any, m: Any, total: Any, r: Any, e: Any) -> Any:
+    """S = Σ_h e^{z_h − m} of four rows, whose terms are kept in e: of one row each step would wait for the last.
+
+    What lies so much `later` is asked for a line at a time: many at once would wait for each other.
+    """
     s_0, s_1, s_2, s_3 = starts
     m_0, m_1, m_2, m_3 = m[r], m[r + 1], m[r + 2], m[r + 3]
     step = pitch(classes)
@@ -103,6 +106,10 @@ def exponentials(z: Any, starts: Any, classes: Any, m: Any, total: Any, r: Any, 
     for h in range(0, whole, LANES):
         x_0, x_1 = exp(load_vector(z, s_0 + h) - m_0), exp(load_vector(z, s_1 + h) - m_1)
         x_2, x_3 = exp(load_vector(z, s_2 + h) - m_2), exp(load_vector(z, s_3 + h) - m_3)
+        prefetch(z, s_0 + later + h)
+        prefetch(z, s_1 + later + h)
+        prefetch(z, s_2 + later + h)
+        prefetch(z, s_3 + later + h)
         store_vector(e, e_0 + h, x_0)
         store_vector(e, e_1 + h, x_1)
         store_vector(e, e_2 + h, x_2)
@@ -120,13 +127,6 @@ def exponentials(z: Any, starts: Any, classes: Any, m: Any, total: Any, r: Any, 
         t_0, t_1, t_2, t_3 = t_0 + x_0, t_1 + x_1, t_2 + x_2, t_3 + x_3
     total[r], total[r + 1] = sum_of_lanes(t_0), sum_of_lanes(t_1)
     total[r + 2], total[r + 3] = sum_of_lanes(t_2), sum_of_lanes(t_3)
-
-
-@njit(error_model="numpy", forceinline=True)
-def ask(source: Any, first: Any, count: Any) -> Any:
-    """Ask for the cache lines of so many elements, to read them."""
-    for k in range(first, first + count, LANES):
-        prefetch(source, k)
 
 
 @njit(fastmath=EXACT, error_model="numpy")
@@ -237,8 +237,7 @@ def sums(a: Any, i: Any, count: Any, e: Any, m: Any, total: Any, real: Any) -> A
         largest(z, starts_of(a, i, r, count), classes, cast(a.lowest, real), m, r)
     for r in range(0, count, FOUR):
         starts = starts_of(a, i, r, count)
-        ask(z, starts[0] + a.together * a.z_outer, FOUR * classes)
-        exponentials(z, starts, classes, m, total, r, e)
+        exponentials(z, starts, a.together * a.z_outer, classes, m, total, r, e)
 
 
 @njit(error_model="numpy")

@@ -136,7 +136,7 @@ def sums(a: Any, i: Any, real: Any, e: Any, x_base: Any, q_base: Any, shifts: An
         before, later = m, at(pointer(a.z, a.element), offset(i, a.inner, a.z_outer, a.z_inner) + dense.BLOCK)
         m = larger(m, rows.largest(x, 0, first, last))
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later, e)
+        total = total * np.exp(-rise) + rows.exponentials(x, 0, first, last, m, e, later)
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:
@@ -250,19 +250,20 @@ def adjacent_row(a: Any, i: Any, real: Any, e: Any) -> Any:
     y = 0 if a.soft else pointer(a.target, np.int64(0))[i]
     shifts, m, total = at(e, a.classes), cast(a.lowest, real), 0.0
     mass, below, open_mass, open_below, count = 0.0, 0.0, 0.0, 0.0, 0.0
+    lowest, top = m, rows.largest(z, start, 0, min(dense.BLOCK, a.classes))
     for first in range(0, a.classes, dense.BLOCK):
         last = min(first + dense.BLOCK, a.classes)
         w = window(pointer(a.weight, real), a.weighted, first)
-        before, later = m, at(z, start + dense.BLOCK)
-        m = larger(m, rows.largest(z, start, first, last))
+        before, m = m, larger(m, top)
         rise = np.float64(m) - np.float64(before)
-        total = total * np.exp(-rise) + rows.exponentials(z, start, first, last, m, e, later, e)
+        part, top = rows.step(z, start, first, last, a.classes, dense.BLOCK, m, e, True, lowest)
+        total = total * np.exp(-rise) + part
         shifts[first // dense.BLOCK] = m
         below, open_below = below + mass * rise, open_below + open_mass * rise
         if a.soft:
-            part = dense.over_target(z, start, w, q, goal, first, last, m)
-            mass, below = mass + part[0], below + part[1]
-            look(a, *part)
+            seen = dense.over_target(z, start, w, q, goal, first, last, m)
+            mass, below = mass + seen[0], below + seen[1]
+            look(a, *seen)
         if a.smoothing > 0:
             opened = dense.over_open(z, start, w, first, last, m)
             open_mass, open_below, count = open_mass + opened[0], open_below + opened[1], count + opened[2]

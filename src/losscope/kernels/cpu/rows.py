@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
-from losscope.kernels.cpu.functions import EXACT, SUMS, exp
-from losscope.kernels.cpu.intrinsics import (
-    LANES,
-    at,
-    larger,
-    load,
-    prefetch,
-    prefetch_to_write,
-    store,
-    wide_vectors,
+from losscope.kernels.cpu.functions import EXACT, exp
+from losscope.kernels.cpu.intrinsics import LANES, at, cast, larger, load, prefetch, store, wide_vectors
+from losscope.kernels.cpu.vectors import (
+    largest_lane,
+    load_four,
+    load_some,
+    load_vector,
+    maximum,
+    splat,
+    store_some,
+    store_vector,
+    stream_vector,
+    sum_of_lanes,
 )
-from losscope.kernels.cpu.vectors import load_vector, stream_vector
 
 BLOCK = 4096  # classes: 16 KiB of float32
-STRIDE = 512  # classes between two rounds of prefetching
+STRIDE = 512  # classes whose terms are added up in their own precision before their sum goes on in float64
+FOUR = 4 * LANES
 
 
 @njit(error_model="numpy")
@@ -38,57 +42,88 @@ def largest(z: Any, start: Any, first: Any, last: Any) -> Any:
     return top
 
 
-@njit(fastmath=SUMS, error_model="numpy")
-def exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, later: Any, goal: Any) -> Any:
-    """Σ_h e^{z_h − m}; the terms are kept in e. What is read `later` and the `goal` of the gradient come into cache.
+@njit(fastmath=EXACT, error_model="numpy", forceinline=True)
+def four_terms(z: Any, at: Any, m: Any) -> Any:
+    """e^{z_h − m} of four vectors."""
+    z_0, z_1, z_2, z_3 = load_four(z, at)
+    return exp(z_0 - m), exp(z_1 - m), exp(z_2 - m), exp(z_3 - m)
+
+
+@njit(error_model="numpy", forceinline=True)
+def ahead(later: Any, h: Any, known: Any, top: Any) -> Any:
+    """Have four vectors in the cache that come later, and their maximum too where they are `known` to be there.
+
+    Little by little, because many requests at once would wait for each other. A read that follows the last one is seen
+    by the CPU, which then reads further ahead than it lets a program ask for.
+    """
+    if known:
+        z_0, z_1, z_2, z_3 = load_four(later, h)
+        return maximum(maximum(maximum(z_0, z_1), maximum(z_2, z_3)), top)
+    for k in range(h, h + FOUR, LANES):
+        prefetch(later, k)
+    return top
+
+
+@njit(fastmath=EXACT, error_model="numpy", forceinline=True)
+def walk(
+    z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, keep: Any, later: Any, known: Any, lowest: Any
+) -> Any:
+    """(Σ_h e^{z_h − m}, max_h later_h over the whole strides of known ones); where it is to keep the terms, in e.
 
     A stride is added up in the terms' precision, and the strides in float64.
     """
-    wide_vectors()
-    total = 0.0
+    total, nothing, top = 0.0, m - m, splat(lowest)
     for begin in range(first, last, STRIDE):
         end = min(begin + STRIDE, last)
-        for h in range(begin, end, 16):
-            prefetch(later, h)
-            prefetch_to_write(goal, h)
-        part = m - m
-        for h in range(begin, end):
-            term = exp(load(z, start + h) - m)
-            store(e, h, term)
-            part += term
-        total += part
-    return total
+        whole, full = end - (end - begin) % FOUR, end <= known
+        t_0 = t_1 = t_2 = t_3 = splat(nothing)
+        for h in range(begin, whole, FOUR):
+            x_0, x_1, x_2, x_3 = four_terms(z, start + h, m)
+            top = ahead(later, h, full, top)
+            if keep:
+                store_vector(e, h, x_0)
+                store_vector(e, h + LANES, x_1)
+                store_vector(e, h + 2 * LANES, x_2)
+                store_vector(e, h + 3 * LANES, x_3)
+            t_0, t_1, t_2, t_3 = t_0 + x_0, t_1 + x_1, t_2 + x_2, t_3 + x_3
+        for h in range(whole, end, LANES):
+            x_0 = exp(load_some(z, start + h, end - h, cast(-np.inf, m)) - m)
+            t_0 += x_0
+            if keep:
+                store_some(e, h, end - h, x_0)
+        total += sum_of_lanes((t_0 + t_1) + (t_2 + t_3))
+    return total, largest_lane(top)
 
 
-@njit(fastmath=SUMS, error_model="numpy")
-def sum_of_exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, later: Any) -> Any:
-    """Σ_h e^{z_h − m}. Meanwhile `later`, what is read next, comes into cache."""
-    wide_vectors()
-    total = 0.0
-    for begin in range(first, last, STRIDE):
-        end = min(begin + STRIDE, last)
-        for h in range(begin, end, 16):
-            prefetch(later, h)
-        part = m - m
-        for h in range(begin, end):
-            part += exp(load(z, start + h) - m)
-        total += part
-    return total
+@njit(error_model="numpy")
+def exponentials(z: Any, start: Any, first: Any, last: Any, m: Any, e: Any, later: Any) -> Any:
+    """Σ_h e^{z_h − m}, the terms kept in e. What is read `later` comes into cache."""
+    return walk(z, start, first, last, m, e, True, later, 0, m)[0]
+
+
+@njit(error_model="numpy")
+def step(
+    z: Any, start: Any, first: Any, last: Any, classes: Any, size: Any, m: Any, e: Any, keep: Any, lowest: Any
+) -> Any:
+    """(Σ_h e^{z_h − m} of a block, the maximum of the next one of that size); where it is to keep the terms, in e."""
+    known = classes - size
+    total, top = walk(z, start, first, last, m, e, keep, at(z, start + size), known, lowest)
+    rest = max(first, known - (known - first) % STRIDE) + size  # where the last stride is not whole
+    if rest < min(last + size, classes):
+        top = larger(top, largest(z, start, rest, min(last + size, classes)))
+    return total, top
 
 
 @njit(error_model="numpy")
 def shifted_sum(z: Any, start: Any, classes: Any, lowest: Any, e: Any, shifts: Any, keep: Any) -> Any:
     """(m, S) with m = max_h z_h and S = Σ_h e^{z_h − m}; the terms stay in e, each block relative to its shift."""
-    m, total = lowest, 0.0
+    m, total, top = lowest, 0.0, largest(z, start, 0, min(BLOCK, classes))
     for first in range(0, classes, BLOCK):
-        last = min(first + BLOCK, classes)
-        before, later = m, at(z, start + BLOCK)
-        m = larger(m, largest(z, start, first, last))
+        last, before = min(first + BLOCK, classes), m
+        m = larger(m, top)
+        part, top = step(z, start, first, last, classes, BLOCK, m, e, keep, lowest)
         if keep:
-            part = exponentials(z, start, first, last, m, e, later, e)
             shifts[first // BLOCK] = m
-        else:
-            part = sum_of_exponentials(z, start, first, last, m, later)
         total = part if first == 0 else total * exp(before - m) + part
     return m, total
 
