@@ -5,12 +5,14 @@ kernel         what it is                           the calls it serves
 =============  ===================================  ==========================================================
 ``reference``  the formulas of the notation         those inside ``use("reference")``
 ``cpu``        fused, compiled by numba             plain CPU tensors of float16, bfloat16, float32 or float64
-                                                    that are large enough; what else it hands on to ``eager``.
-                                                    A graph of ``torch.compile`` calls its losses as operators
+                                                    that are large enough, and in training, in float32 and one
+                                                    piece, of any size (see ``direct``); what else it hands on to
+                                                    ``eager``. A graph of ``torch.compile`` calls its losses as
+                                                    operators
 ``triton``     fused, for GPUs, written in Triton   plain CUDA tensors of those dtypes that are large enough; what
                                                     else it hands on to ``eager``, and so every CPU tensor that
                                                     ``use("triton")`` gives it outside Triton's interpreter
-``eager``      torch's own operators                every other: small tensors, other devices and dtypes,
+``eager``      torch's own operators                every other: other small tensors, devices and dtypes,
                                                     ``torch.func``, what else is compiled, targets that need a
                                                     gradient
 =============  ===================================  ==========================================================
