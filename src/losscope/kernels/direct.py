@@ -179,7 +179,7 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
 
 def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor | None:
     """The squared error of the logarithm: finite only where every target is above 0."""
-    if reduction == "none" or weight is not None or not _are_alike(z, target):
+    if reduction == "none" or weight is not None or not _are_alike(z, target) or z.numel() >= dispatch.LARGE_MEMORY:
         return None
     loss = mse_loss(z, target.log(), None, reduction)
     return loss if loss is not None and math.isfinite(loss.item()) else None

@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PARTS = 4
-"""Of the classes, for dx; with more threads than parts some would be idle."""
+MOST_PARTS = 4
+"""Of the classes, for dx, one for each thread: of more, MKL's own product is as fast."""
 
 EVEN = 64
 """Numbers: rows of logits are a multiple of it apart on a GPU, and so are the classes of a large product."""
@@ -57,12 +57,13 @@ def weighted_rows(dz: Tensor, w: Tensor, *, out: Tensor) -> None:
         for some in others:
             out.addmm_(dz[:, some], w[some])
         return
-    if not (dz.is_cpu and dz.dtype == torch.float32 and 1 < torch.get_num_threads() <= PARTS):
+    parts = torch.get_num_threads()
+    if not (dz.is_cpu and dz.dtype == torch.float32 and 1 < parts <= MOST_PARTS):
         torch.mm(dz, w, out=out)
         return
-    (rows, classes), step = dz.shape, len(w) // PARTS
-    whole = PARTS * step
-    each = torch.bmm(dz[:, :whole].view(rows, PARTS, step).transpose(0, 1), w[:whole].view(PARTS, step, w.shape[1]))
+    (rows, classes), step = dz.shape, len(w) // parts
+    whole = parts * step
+    each = torch.bmm(dz[:, :whole].view(rows, parts, step).transpose(0, 1), w[:whole].view(parts, step, w.shape[1]))
     torch.sum(each, 0, out=out)
     if whole < classes:
         out.addmm_(dz[:, whole:], w[whole:])
