@@ -48,12 +48,12 @@ VALUES = 1 << 11  # of a block: as many as stay in the first cache beside their 
 
 def rows_of(classes: int) -> int:
     """The rows of a block: some times four, and no more than there are lanes."""
-    return min(lanes.LANES, max(FOUR, VALUES // classes // FOUR * FOUR))
+    return min(lanes.SAMPLES, max(FOUR, VALUES // classes // FOUR * FOUR))
 
 
 def scratch_size(classes: int) -> int:
     """Numbers of a thread's scratch: the exponentials and the gradients of a block, and what its lanes hold."""
-    return rows_of(classes) * 2 * int(pitch.py_func(classes)) + PER_LANE * lanes.LANES
+    return rows_of(classes) * 2 * int(pitch.py_func(classes)) + PER_LANE * lanes.SAMPLES
 
 
 @njit(error_model="numpy")
@@ -244,7 +244,7 @@ def sums(a: Any, i: Any, count: Any, e: Any, m: Any, total: Any, real: Any) -> A
 def soft_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
     """(Σ_h w_h q_h, Σ_h w_h q_h (m − z_h)) in each lane."""
     z, q, w = pointer(a.z, a.element), pointer(a.target, a.element), pointer(a.weight, real)
-    for r in range(lanes.LANES):
+    for r in range(lanes.SAMPLES):
         t.counted[r], t.mass[r], t.below[r] = 1, 0, 0
     for r in range(count):
         start = offset(i + r, a.inner, a.z_outer, a.z_inner)
@@ -259,7 +259,7 @@ def soft_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
 def index_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
     """(v, w_y, m − z_y) in each lane; 0 where the sample is ignored."""
     z, y, w = pointer(a.z, a.element), pointer(a.target, np.int64(0)), pointer(a.weight, real)
-    for r in range(lanes.LANES):
+    for r in range(lanes.SAMPLES):
         t.counted[r], t.mass[r], t.below[r] = 0, 0, 0
     for r in range(count):
         if not is_ignored(a, i + r):
@@ -272,7 +272,7 @@ def index_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
 def open_terms(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
     """(Σ_h w_h, Σ_h w_h (m − z_h), K) of the classes that are not masked, in each lane."""
     z, w = pointer(a.z, a.element), pointer(a.weight, real)
-    for r in range(lanes.LANES):
+    for r in range(lanes.SAMPLES):
         t.open_mass[r], t.open_below[r], t.open_count[r] = 0, 0, 1
     for r in range(count):
         start = offset(i + r, a.inner, a.z_outer, a.z_inner)

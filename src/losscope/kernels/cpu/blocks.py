@@ -10,12 +10,12 @@ from numba import carray, njit
 from losscope.kernels.cpu import lanes, rows
 from losscope.kernels.cpu.categorical import is_ignored, look, offset, record, unaligned, upstream
 from losscope.kernels.cpu.intrinsics import at, cast, pointer, real_like, store
-from losscope.kernels.cpu.lanes import LANES
+from losscope.kernels.cpu.lanes import SAMPLES
 from losscope.kernels.cpu.sharing import draw, settle, workplace
 
 
 class Terms(NamedTuple):
-    """What each lane is finished from; an array of LANES numbers each."""
+    """What each lane is finished from; an array of SAMPLES numbers each."""
 
     m: Any
     total: Any
@@ -43,28 +43,28 @@ def terms_at(row: Any) -> Any:
     """The arrays, one after the other."""
     return Terms(
         row,
-        at(row, LANES),
-        at(row, 2 * LANES),
-        at(row, 3 * LANES),
-        at(row, 4 * LANES),
-        at(row, 5 * LANES),
-        at(row, 6 * LANES),
-        at(row, 7 * LANES),
-        at(row, 8 * LANES),
-        at(row, 9 * LANES),
-        at(row, 10 * LANES),
-        at(row, 11 * LANES),
-        at(row, 12 * LANES),
-        at(row, 13 * LANES),
-        at(row, 14 * LANES),
-        at(row, 15 * LANES),
+        at(row, SAMPLES),
+        at(row, 2 * SAMPLES),
+        at(row, 3 * SAMPLES),
+        at(row, 4 * SAMPLES),
+        at(row, 5 * SAMPLES),
+        at(row, 6 * SAMPLES),
+        at(row, 7 * SAMPLES),
+        at(row, 8 * SAMPLES),
+        at(row, 9 * SAMPLES),
+        at(row, 10 * SAMPLES),
+        at(row, 11 * SAMPLES),
+        at(row, 12 * SAMPLES),
+        at(row, 13 * SAMPLES),
+        at(row, 14 * SAMPLES),
+        at(row, 15 * SAMPLES),
     )
 
 
 @njit(error_model="numpy")
 def adjacent(a: Any, i: Any, step: Any) -> Any:
     """Whether a block's samples from i on lie one after the other for each class."""
-    return step == 1 and a.inner > 1 and i % a.inner + LANES <= a.inner
+    return step == 1 and a.inner > 1 and i % a.inner + SAMPLES <= a.inner
 
 
 @njit(error_model="numpy")
@@ -73,10 +73,10 @@ def read(a: Any, i: Any, count: Any, address: Any, outer: Any, step: Any, inner:
     source = pointer(address, a.element)
     if a.inner == 1 and step == 1:
         lanes.gather_rows(source, i * outer, outer, count, a.classes, x)
-    elif count == LANES and adjacent(a, i, inner):
+    elif count == SAMPLES and adjacent(a, i, inner):
         lanes.gather_adjacent(source, offset(i, a.inner, outer, inner), step, a.classes, x)
     else:
-        for r in range(LANES):
+        for r in range(SAMPLES):
             lanes.gather(source, offset(i + min(r, count - 1), a.inner, outer, inner), step, a.classes, r, x)
 
 
@@ -89,7 +89,7 @@ def write(a: Any, i: Any, count: Any, e: Any, free: Any, real: Any) -> Any:
         rows.stream(free, 0, count * outer, cast(1, real), goal, i * outer, unaligned(a, i * outer))
     elif a.inner == 1 and step == 1:
         lanes.scatter_rows(e, count, a.classes, goal, i * outer, outer)
-    elif count == LANES and adjacent(a, i, inner):
+    elif count == SAMPLES and adjacent(a, i, inner):
         lanes.scatter_adjacent(e, a.classes, goal, offset(i, a.inner, outer, inner), step)
     else:
         for r in range(count):
@@ -100,19 +100,19 @@ def write(a: Any, i: Any, count: Any, e: Any, free: Any, real: Any) -> Any:
 def index_terms(a: Any, i: Any, count: Any, x: Any, t: Any, real: Any) -> Any:
     """(v, w_y, m − x_y) in each lane; 0 where the sample is ignored."""
     y, w = pointer(a.target, np.int64(0)), pointer(a.weight, real)
-    for r in range(LANES):
+    for r in range(SAMPLES):
         t.counted[r], t.mass[r], t.below[r] = 0, 0, 0
     for r in range(count):
         if not is_ignored(a, i + r):
             t.counted[r] = 1
             t.mass[r] = w[y[i + r] * a.weighted]
-            t.below[r] = t.m[r] - x[y[i + r] * LANES + r]
+            t.below[r] = t.m[r] - x[y[i + r] * SAMPLES + r]
 
 
 @njit(error_model="numpy")
 def upstreams(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
     """What the gradient in each lane is multiplied by."""
-    for r in range(LANES):
+    for r in range(SAMPLES):
         t.up[r] = a.scale
     if a.upstream != 0:
         for r in range(count):
@@ -121,7 +121,7 @@ def upstreams(a: Any, i: Any, count: Any, t: Any, real: Any) -> Any:
 
 @njit(error_model="numpy")
 def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
-    """Σ ℓ_i of up to LANES samples from i on, and their gradients."""
+    """Σ ℓ_i of up to SAMPLES samples from i on, and their gradients."""
     classes, softcap, size = a.classes, cast(a.softcap, real), lanes.room(a.classes)
     e, q, t = at(x, size), at(x, 2 * size), terms_at(at(x, 3 * size))
     w = pointer(a.weight, real)
@@ -131,23 +131,23 @@ def block(a: Any, i: Any, count: Any, real: Any, x: Any) -> Any:
         lanes.cap(x, classes, softcap)
     lanes.largest(x, classes, cast(a.lowest, real), t.m)
     z, gradient = pointer(a.z, a.element), pointer(a.gradient, a.element)
-    later, goal = at(z, (i + LANES) * a.z_outer), z if a.streamed else at(gradient, i * a.gradient_outer)
+    later, goal = at(z, (i + SAMPLES) * a.z_outer), z if a.streamed else at(gradient, i * a.gradient_outer)
     lanes.exponentials(x, classes, t, e, later, goal)
-    lanes.logarithms(t.total, t.log_sum, LANES)
+    lanes.logarithms(t.total, t.log_sum, SAMPLES)
     if a.soft:
         read(a, i, count, a.target, a.target_outer, a.target_class, a.target_inner, q)
         lanes.over_target(x, w, a.weighted, q, classes, t)
-        lanes.range_of(q, classes, t, at(pointer(a.target, a.element), (i + LANES) * a.target_outer))
-        for r in range(LANES):
+        lanes.range_of(q, classes, t, at(pointer(a.target, a.element), (i + SAMPLES) * a.target_outer))
+        for r in range(SAMPLES):
             look(a, t.mass[r], t.below[r], t.lowest[r], t.highest[r])
     else:
         index_terms(a, i, count, x, t, real)
     is_open = lanes.over_open(x, w, a.weighted, classes, t) if a.smoothing > 0 else True
     upstreams(a, i, count, t, real)
     if a.gamma > 0:
-        lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real), LANES)
+        lanes.finish_focal(t, cast(a.gamma, real), cast(a.z_loss, real), SAMPLES)
     else:
-        lanes.finish(t, a.soft, a.smoothing, a.z_loss, LANES)
+        lanes.finish(t, a.soft, a.smoothing, a.z_loss, SAMPLES)
 
     if a.loss != 0:
         for r in range(count):
@@ -175,7 +175,7 @@ def write_gradient(a: Any, i: Any, count: Any, real: Any, x: Any, e: Any, q: Any
     else:
         for r in range(count):
             if t.counted[r] != 0:
-                e[y[i + r] * LANES + r] -= t.kept[r] * w[y[i + r] * a.weighted]
+                e[y[i + r] * SAMPLES + r] -= t.kept[r] * w[y[i + r] * a.weighted]
     if a.softcap > 0:
         lanes.through_softcap(e, x, classes, cast(a.softcap, real))
     for r in range(count):
@@ -206,7 +206,7 @@ def over_blocks(arguments: Any) -> None:
     while chunk * a.chunk < a.samples:
         last = min((chunk + 1) * a.chunk, a.samples)
         total = 0.0
-        for i in range(chunk * a.chunk, last, LANES):
-            total += block(a, i, min(LANES, last - i), real, scratch)
+        for i in range(chunk * a.chunk, last, SAMPLES):
+            total += block(a, i, min(SAMPLES, last - i), real, scratch)
         settle(a, chunk, total, real)
         chunk = draw(a)
