@@ -304,6 +304,35 @@ with ls.kernels.use("cpu"):
     assert python(code).strip() == "0"
 
 
+def test_processes_that_compile_at_once_have_files_of_their_own(tmp_path):
+    """Of every dtype what was compiled is found again: the third process may not compile."""
+    compute = """
+import time, torch, losscope as ls
+from numba.core import caching, ccallback
+save = caching.IndexDataCacheFile._save_index
+{change}
+for dtype in {dtypes}:
+    z = torch.tensor([[0.0, 1.0]], dtype=dtype)
+    with ls.kernels.use("cpu"):
+        print(float(ls.cross_entropy(z, torch.tensor([0]))))
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    slow = "caching.IndexDataCacheFile._save_index = lambda self, known: (time.sleep(5), save(self, known))"
+    first = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", compute.format(change=slow, dtypes=f"[{dtype}]")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for dtype in ("torch.float32", "torch.float64")
+    ]
+    told = [float(process.communicate(timeout=120)[0]) for process in first]
+    without, dtypes = "ccallback.CFunc._compile_uncached = None", "[torch.float32, torch.float64]"
+    again = python(compute.format(change=without, dtypes=dtypes), NUMBA_CACHE_DIR=str(tmp_path))
+    assert [float(line) for line in again.split()] == told
+
+
 def test_without_a_place_for_the_cache_torch_serves_with_one_warning():
     code = """
 import warnings, torch, losscope as ls

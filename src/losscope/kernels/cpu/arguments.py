@@ -116,7 +116,7 @@ class Elementwise(ctypes.Structure):
 
 
 @cache
-def _version() -> str:
+def version() -> str:
     """A digest of these kernels' sources: numba's cache looks at one file, and they are spread over several."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
@@ -124,8 +124,7 @@ def _version() -> str:
 
 @cache
 def record(structure: type[ctypes.Structure], element: Any) -> Any:
-    """The numba type of a pointer to the structure over these elements; its last name keeps old code from use."""
+    """The numba type of a pointer to the structure over these elements."""
     kinds = {ctypes.c_int64: types.int64, ctypes.c_double: types.float64}
     fields = [(name, kinds[kind]) for name, kind, *_ in structure._fields_[:-1]]
-    fields += [("element", element), (f"version_{_version()}", types.int8)]
-    return types.CPointer(types.Record.make_c_struct(fields))
+    return types.CPointer(types.Record.make_c_struct([*fields, ("element", element)]))

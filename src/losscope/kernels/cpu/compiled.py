@@ -6,13 +6,14 @@ import ctypes
 import warnings
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from numba import cfunc, types
 
 from losscope.errors import LosscopeWarning
-from losscope.kernels.cpu.arguments import ELEMENTS, record
+from losscope.kernels.cpu.arguments import ELEMENTS, record, version
 
 _broken = False
 
@@ -40,10 +41,22 @@ def function(kernel: Callable[[Any], None], structure: type[ctypes.Structure], d
         raise NotCompiled
     try:
         signature = types.void(record(structure, ELEMENTS[dtype]))
-        address = int(_keep(cfunc(signature, cache=True, error_model="numpy")(kernel)).address)
+        address = int(_keep(cfunc(signature, cache=True, error_model="numpy")(_named(kernel, dtype))).address)
         return Function(address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address))
     except Exception as error:  # whatever numba, LLVM or the file system has to say
         raise _give_up(error) from error
+
+
+def _named(kernel: Callable[[Any], None], dtype: torch.dtype) -> Callable[[Any], None]:
+    """The kernel under a name of its own for these elements and this version, and so with files of its own.
+
+    Numba numbers a function's files, and writes the list of the numbers before the code: of two processes that compile
+    at once, for two dtypes or after an upgrade, one could get the other's code, or the old.
+    """
+    name = f"{kernel.__name__}_{str(dtype).removeprefix('torch.')}_{version()}"
+    named = FunctionType(kernel.__code__, kernel.__globals__, name)
+    named.__qualname__ = name
+    return named
 
 
 _kept: list[Any] = []
