@@ -42,7 +42,6 @@ figures: $(VENV)/.installed-dev browser
 
 clean:
 	rm -rf $(VENV) build dist report.html report.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src -name "*.nb[ic]" -delete
 	find src tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(BIN)/python:

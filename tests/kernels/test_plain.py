@@ -12,7 +12,7 @@ from tests.kernels.test_cpu import distance, loss_and_gradient, python
 from torch.utils.checkpoint import checkpoint
 
 import losscope as ls
-from losscope.kernels.cpu import plain
+from losscope.kernels.cpu import plain, plans
 
 SHAPES = [(1, 1), (1, 7), (64, 10), (1024, 10), (70, 48), (9, 200), (3, 1025), (5, 5000), (40_001, 17), (700, 2000)]
 LAST_PLACE = 0.6 * torch.finfo(torch.float32).eps
@@ -277,6 +277,14 @@ def test_callers_in_many_threads_share_a_plan(shape):
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_plans_of_many_shapes_share_their_scratch():
+    """Batches of many lengths, as of text, would otherwise keep some megabytes each."""
+    before = len(plans._idle)
+    for samples in range(1, 30):
+        loss_and_gradient(ls.cross_entropy, torch.randn(samples, 5000), torch.zeros(samples, dtype=torch.long))
+    assert len(plans._idle) == max(before, 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

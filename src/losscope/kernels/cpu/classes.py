@@ -15,6 +15,7 @@ from losscope.kernels.cpu.bands import over_bands
 from losscope.kernels.cpu.blocks import PER_LANE, over_blocks
 from losscope.kernels.cpu.categorical import over_rows
 from losscope.kernels.cpu.lanes import SAMPLES, room
+from losscope.kernels.cpu.plain_blocks import over_plain_blocks
 from losscope.kernels.cpu.rows import BLOCK
 from losscope.kernels.layout import gradient_stride, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
@@ -143,7 +144,8 @@ def arrange(a: Categorical) -> Callable[[Any], None]:
         kernel, a.together = over_rows, 1
         a.scratch_size = 3 * a.classes + a.classes // BLOCK + 1 + 3 * BLOCK
     else:
-        kernel, a.together = over_blocks, SAMPLES
+        plain = adjacent and a.inner == 1 and not (a.dense or a.gamma or a.z_loss)
+        kernel, a.together = over_plain_blocks if plain else over_blocks, SAMPLES
         a.scratch_size = 3 * room.py_func(a.classes) + PER_LANE * SAMPLES
     whole = kernel is not over_bands or a.gradient_outer == a.classes
     a.streamed = a.gradient and whole and a.samples * a.classes * a.element_size >= memory.STREAMED

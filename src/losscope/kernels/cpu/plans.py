@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,15 +22,6 @@ DTYPE, ELEMENT = torch.float32, 4  # bytes
 
 class Suspect(Exception):
     """A target may be out of range."""
-
-
-class Work(NamedTuple):
-    """The arguments of one call at a time, and what they point to."""
-
-    arguments: Any
-    address: int
-    counters: Any
-    memory: Any
 
 
 class Plan:
@@ -61,7 +52,7 @@ class Plan:
         self._empty_like: Callable[..., Tensor] | None = None
         if arguments.gradient:
             self._empty_like = memory.empty_like if size * ELEMENT >= memory.SMALLEST else torch.empty_like
-        self._spare: list[Work] = []  # that no call uses, whatever its thread
+        self._spare: list[team.Work] = []  # that no call uses, whatever its thread
         self.job = job
 
     def run(self, z: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -78,6 +69,9 @@ class Plan:
             a.gradient = gradient.data_ptr()
         if weight is not None:
             a.weight = weight.data_ptr()
+        if self._scratch_size:
+            scratch = _borrow(self._scratch_size)
+            a.scratch = scratch.data_ptr()
         counters[:] = NOTHING
         if self._survey is not None:
             self._survey(address)
@@ -85,18 +79,27 @@ class Plan:
             self._call(address)
         refused = counters[SUSPECT]
         self._spare.append(work)
+        if self._scratch_size:
+            _idle.append(scratch)
         if refused:
             raise Suspect
         return loss, gradient
 
-    def _new(self) -> Work:
-        """Another set of arguments, with a scratch of its own."""
-        arguments = type(self._arguments).from_buffer_copy(self._arguments)
-        scratch = torch.empty(self._scratch_size, dtype=DTYPE, device="cpu")
-        if self._scratch_size:
-            arguments.scratch = scratch.data_ptr()
-        shared = team.work_of(arguments)
-        return Work(arguments, shared.address, shared.counters, (shared, scratch))
+    def _new(self) -> team.Work:
+        """Another set of arguments."""
+        return team.work_of(type(self._arguments).from_buffer_copy(self._arguments))
+
+
+_idle: list[Tensor] = []  # scratch that no call uses, for plans of any shape
+
+
+def _borrow(size: int) -> Tensor:
+    """Scratch of so many numbers: one that is idle where it is large enough, else a new one in its place."""
+    try:
+        scratch = _idle.pop()
+    except IndexError:
+        return torch.empty(size, dtype=DTYPE, device="cpu")
+    return scratch if scratch.numel() >= size else torch.empty(size, dtype=DTYPE, device="cpu")
 
 
 @cache
