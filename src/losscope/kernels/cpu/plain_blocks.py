@@ -1,6 +1,6 @@
 """Cross-entropy of rows of few classes with index targets and no option but weights.
 
-It is the commonest of what `blocks` can do, and often the first call of all: alone it compiles in a third of the time.
+It is the commonest of what `blocks` can do, and often the first call of all: alone it compiles in half the time.
 """
 
 from __future__ import annotations
