@@ -235,6 +235,7 @@ def test_a_gradient_that_is_kept_is_never_overwritten():
 
 
 def test_memory_of_a_dropped_gradient_is_used_again_and_can_be_released():
+    memory.release()
     first = memory.empty((1 << 20,), torch.float32)
     address = first.data_ptr()
     del first
