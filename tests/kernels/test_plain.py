@@ -59,6 +59,56 @@ def test_each_shape_twice_against_float64(name, shape, reduction):
             )
 
 
+OPTIONS = {
+    "nothing": {},
+    "smoothing": {"label_smoothing": 0.1},
+    "focal": {"focal_gamma": 2.0},
+    "the rest": {"z_loss": 1e-2, "softcap": 5.0},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("shape", [(64, 10), (70, 100), (9, 2500)])
+@pytest.mark.parametrize("kind", ["index", "soft"])
+def test_each_option_against_the_reference_in_float64(kind, shape, options):
+    """With other weights and targets in the next call, with an ignored row of -inf, and without a gradient."""
+    options = OPTIONS[options]
+    if kind == "soft" and "focal_gamma" in options:
+        pytest.skip("not defined for soft targets")
+    for weight in (None, torch.rand(shape[1]), torch.rand(shape[1]) - 0.2, None):
+        z, y, q = torch.randn(shape) * 3, index(*shape), torch.randn(shape).softmax(1)
+        target = y if kind == "index" else q
+        if kind == "index":
+            z[shape[0] // 2] = -torch.inf
+        wide = None if weight is None else weight.double()
+        loss, gradient = loss_and_gradient(ls.cross_entropy, z, target, weight, **options)
+        assert is_planned(ls.cross_entropy(z.clone().requires_grad_(), target, weight, **options))
+        with ls.kernels.use("reference"):
+            target = target if kind == "index" else target.double()
+            true = loss_and_gradient(ls.cross_entropy, z.double(), target, wide, **options)
+        torch.testing.assert_close((loss.double(), gradient.double()), true, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2000, 10), (2000, 100), (60, 5000)])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_many_logits_without_a_gradient(shape, options):
+    """Evaluation has a plan of its own, with the same loss as training."""
+    z, y = torch.randn(shape), index(*shape)
+    trained = ls.cross_entropy(z.clone().requires_grad_(), y, **OPTIONS[options])
+    with ls.kernels.use("reference"):
+        true = ls.cross_entropy(z.double(), y, **OPTIONS[options])
+    for loss in (trained.detach(), ls.cross_entropy(z, y, **OPTIONS[options])):
+        torch.testing.assert_close(loss.double(), true, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, -0.1, torch.nan, "0.1"])
+def test_an_option_out_of_range_is_refused_after_one_that_is_not(wrong):
+    z, y = torch.randn(6, 5, requires_grad=True), index(6, 5)
+    ls.cross_entropy(z, y, label_smoothing=1.0)
+    with pytest.raises(ls.InputError, match="label_smoothing"):
+        ls.cross_entropy(z, y, label_smoothing=wrong)
+
+
 @each
 def test_more_shapes_than_plans_are_kept(name):
     for h in range(1, plain.PLANS + 9):
@@ -239,9 +289,9 @@ def test_a_default_device_is_not_where_the_loss_is(name, shape):
     with torch.device("meta"):
         loss = ours(z, target)
         loss.backward()
-        each = ours(z.detach(), target, reduction="none")
+        losses = ours(z.detach(), target, reduction="none")
     torch.testing.assert_close((loss.detach(), z.grad), expected)
-    torch.testing.assert_close(each, torchs(z.detach(), target, reduction="none"))
+    torch.testing.assert_close(losses, torchs(z.detach(), target, reduction="none"))
 
 
 @each

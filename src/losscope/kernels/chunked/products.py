@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 MOST_PARTS = 4
-"""Of the classes, for dx, one for each thread: of more, MKL's own product is as fast."""
+"""Of the classes, for dx, one for each thread; with more threads it was not measured."""
 
 EVEN = 64
 """Numbers: rows of logits are a multiple of it apart on a GPU, and so are the classes of a large product."""

@@ -24,7 +24,7 @@ CHUNK_BYTES = 43 * 2**18
 """What the logits of one chunk may take: beside what the products take, 5 % of 2048 rows of 32000 classes."""
 
 ROWS_TOGETHER = 8
-"""The rows of a chunk are some times as many: with 81 of them the products took 2 % longer than with 80."""
+"""The rows of a chunk are some times as many: with 81 of them the loss took up to 2 % longer than with 80."""
 
 FEWEST_ROWS = 64
 """With fewer, reading the weight takes longer than multiplying by it: 16 bytes against 6 operations a row."""
