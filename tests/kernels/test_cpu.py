@@ -334,6 +334,32 @@ for dtype in {dtypes}:
     assert [float(line) for line in again.split()] == told
 
 
+def test_code_that_several_processes_compiled_serves_one(tmp_path):
+    """Each dtype is compiled by a process of its own; a last one loads all, whose functions must not share names."""
+    compute = """
+import torch, losscope as ls
+from torch.nn import functional as F
+torch.manual_seed(0)
+for dtype in {dtypes} * 4:
+    z, y, w = (3 * torch.randn(5, 5003)).to(dtype), torch.randint(0, 5003, (5,)), torch.rand(5003).to(dtype)
+    q = torch.rand(5, 5003)
+    for target, weight in ((y, None), (y, w), (q.to(dtype) / q.sum(1, keepdim=True).to(dtype), w)):
+        ours, exact = z.clone().requires_grad_(), z.double().requires_grad_()
+        with ls.kernels.use("cpu"):
+            loss = ls.cross_entropy(ours, target, weight, label_smoothing=0.1)
+        target = target.double() if target.is_floating_point() else target
+        weight = None if weight is None else weight.double()
+        truth = F.cross_entropy(exact, target, weight, label_smoothing=0.1)
+        for each, x in ((loss, ours), (truth, exact)):
+            each.backward()
+        torch.testing.assert_close(loss.double(), truth, rtol=2e-2, atol=0)
+        torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=2e-2, atol=1e-4)
+"""
+    dtypes = "torch.float32", "torch.bfloat16"
+    for several in ([dtypes[0]], [dtypes[1]], dtypes, dtypes[::-1]):
+        python(compute.format(dtypes=f"[{', '.join(several)}]"), NUMBA_CACHE_DIR=str(tmp_path))
+
+
 def test_without_a_place_for_the_cache_torch_serves_with_one_warning():
     code = """
 import warnings, torch, losscope as ls

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from numba import types
+from numba.core.datamodel import register_default
+from numba.core.datamodel.models import RecordModel
 
 from losscope.kernels.cpu.intrinsics import BFLOAT16, FLOAT16
 
@@ -115,6 +117,20 @@ class Elementwise(ctypes.Structure):
     )
 
 
+class Arguments(types.Record):  # type: ignore[misc]
+    """The record, by a name that is its own in every process.
+
+    Functions that take it are named after it. Numba names a record by a number that each process gives out anew, so the
+    code that two processes put on disk, for two dtypes, had functions of one name in it: a third process, which loaded
+    both, ran one where it called the other.
+    """
+
+    @property
+    def mangling_args(self) -> tuple[str, tuple[()]]:
+        """The name, and no parameters of it."""
+        return f"Arguments{hashlib.sha256(self.name.encode()).hexdigest()[:16]}", ()
+
+
 @cache
 def version() -> str:
     """A digest of these kernels' sources: numba's cache looks at one file, and they are spread over several."""
@@ -122,9 +138,15 @@ def version() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
+@register_default(Arguments)
+class _Model(RecordModel):  # type: ignore[misc]
+    """Arguments lie in memory as any record does."""
+
+
 @cache
 def record(structure: type[ctypes.Structure], element: Any) -> Any:
     """The numba type of a pointer to the structure over these elements."""
     kinds = {ctypes.c_int64: types.int64, ctypes.c_double: types.float64}
     fields = [(name, kinds[kind]) for name, kind, *_ in structure._fields_[:-1]]
-    return types.CPointer(types.Record.make_c_struct([*fields, ("element", element)]))
+    like = types.Record.make_c_struct([*fields, ("element", element)])
+    return types.CPointer(Arguments([(name, field._asdict()) for name, field in like.fields.items()], like.size, True))
