@@ -63,6 +63,14 @@ def test_a_compiled_call_is_the_call(options):
         torch.testing.assert_close(of_compiled, gradient)
 
 
+def test_images_whose_rows_and_columns_are_swapped_in_memory():
+    z, y = torch.randn(8, 20, 30, 40).transpose(2, 3).requires_grad_(), torch.randint(0, 20, (8, 40, 30))
+    (exact,) = torch.autograd.grad(torch.nn.functional.cross_entropy(z.double(), y, reduction="sum"), z)
+    (_, gradient), (_, of_compiled) = both(z, y, reduction="sum")
+    for made in (gradient, of_compiled):
+        torch.testing.assert_close(made, 0.5 * exact)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_soft_targets(reduction):
     (loss, gradient), (compiled, of_compiled) = both(logits(), soft(), reduction=reduction)
@@ -116,8 +124,11 @@ def test_batches_of_any_size_are_one_graph():
 
 @pytest.mark.parametrize("upstream", [None, torch.tensor(0.25)])
 def test_torch_finds_nothing_wrong_with_the_operator(upstream):
-    z, y = torch.randn(5, 6, requires_grad=True), torch.tensor([0, 5, -100, 1, 2])
-    torch.library.opcheck(operator._cross_entropy, (z, y, None, upstream, True, -100, 0.1, 0.0, 0.0, None, True))
+    images, y = torch.randn(5, 6, 3, 4), torch.randint(0, 6, (5, 3, 4))
+    y[1, 2] = -100
+    for z in (images, images.transpose(2, 3).contiguous().transpose(2, 3)):
+        z.requires_grad_()
+        torch.library.opcheck(operator._cross_entropy, (z, y, None, upstream, True, -100, 0.1, 0.0, 0.0, None, True))
 
 
 def test_without_numba_torchs_operators_serve_it(monkeypatch):

@@ -14,6 +14,7 @@ from tests.properties.common import (
     options,
     reductions,
     samples,
+    seeds,
     soft_targets,
     using,
     value_and_grad,
@@ -353,6 +354,29 @@ def test_any_layout(kernel, dtype):
                 same((value.detach(), grad), reference, roundings=2)
         for view in layouts(q):
             same(value_and_grad(ls.cross_entropy, z, view), value_and_grad(ls.cross_entropy, z, q), roundings=2)
+
+
+@every_kernel
+@quick
+@given(st.permutations(range(4)), st.permutations(range(4)), st.sampled_from([1, 2]), seeds)
+def test_any_layout_of_images(kernel, order, order_of_targets, step, seed):
+    g = torch.Generator().manual_seed(seed)
+    z, q = torch.randn(2, 3, 4, 5, generator=g), torch.rand(2, 3, 4, 5, generator=g)
+    y = torch.randint(0, 3, (2, 4, 5), generator=g)
+    y[0, 1] = IGNORED
+    for loss, t, kw in layout_cases(y, q):
+        laid_out = in_memory(t, order_of_targets, step) if t.ndim == 4 else t
+        with using(kernel):
+            view = in_memory(z, order, step).requires_grad_()
+            value = loss(view, laid_out, **kw)
+            (grad,) = torch.autograd.grad(value.sum(), view)
+            same((value.detach(), grad), value_and_grad(loss, z, t, **kw))
+
+
+def in_memory(x, order, step):
+    """The same numbers with the dimensions in another order, and a gap behind each number."""
+    spread = x.permute(order).contiguous().repeat_interleave(step, -1)[..., ::step]
+    return spread.permute([order.index(d) for d in range(x.ndim)])
 
 
 def layout_cases(y, q):

@@ -50,6 +50,8 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
             return None
         if s.requires_grad and s.numel() >= dispatch.LARGE_MEMORY and torch.is_grad_enabled():
             return None
+        if s.ndim > 2 and not s.is_contiguous():  # torch's has no gradient there
+            return None
         return torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
     except _REFUSALS:
         return None

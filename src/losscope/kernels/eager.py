@@ -27,10 +27,13 @@ _TORCHS = CategoricalOptions()[3:]  # behind ignore_index, reduction and label_s
 
 
 def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Tensor:
-    """Torch's own: a pick never reads the rows that are ignored. It has no gradient to the weight."""
+    """Torch's own: a pick never reads the rows that are ignored. It has no gradient to the weight.
+
+    Nor has it one to images whose classes are neighbours in memory ("grad_input must be contiguous").
+    """
     if _is_learned(weight):
         return reference.nll_loss(s, y, weight, options)
-    x = upcast(s)
+    x = upcast(s if s.ndim < 3 else s.contiguous())
     loss = F.nll_loss(x, y, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction)
     return loss.to(s.dtype)
 

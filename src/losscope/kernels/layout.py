@@ -53,8 +53,11 @@ def laid_out(z: Tensor) -> tuple[Tensor, Layout]:
 
 
 def gradient_stride(z: Tensor) -> tuple[int, ...]:
-    """The strides torch itself would give a tensor like z."""
-    return z.stride() if z.is_contiguous() else torch.empty_like(z, device="meta").stride()
+    """The strides torch itself would give a tensor like z; where no three describe them, those of one in one piece."""
+    if z.is_contiguous():
+        return z.stride()
+    like = torch.empty_like(z, device="meta")
+    return (like if layout(like) is not None else torch.empty(z.shape, device="meta")).stride()
 
 
 def gradient_like(z: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from losscope.kernels import reference
 from losscope.kernels.chunked.operator import kernel_module, upstream_of
+from losscope.kernels.layout import gradient_like
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.readable import is_plain
 
@@ -103,7 +104,7 @@ def _shapes(  # type: ignore[no-untyped-def]
 ) -> Outputs:
     dtype = reference.upcast(z.new_empty(0)).dtype
     losses = torch.empty_like(_samples(target), dtype=dtype)
-    dz = torch.empty_like(z) if wanted and upstream is not None else z.new_empty(0)
+    dz = gradient_like(z) if wanted and upstream is not None else z.new_empty(0)
     kinds = (torch.bool, torch.bool, dtype, dtype, dtype)
     stats = [torch.empty_like(losses, dtype=kind) if options[-1] else z.new_empty(0) for kind in kinds]
     return cast(Outputs, (losses if upstream is None else losses.new_empty(()), dz, *stats))
