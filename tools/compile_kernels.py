@@ -23,7 +23,6 @@ os.environ.pop("TRITON_INTERPRET", None)  # what is interpreted is not compiled,
 
 import torch
 import triton
-from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
@@ -78,8 +77,8 @@ def usages(call: Callable[[], object], targets: tuple[int, ...]) -> list[Usage]:
     """Of every launch that the call makes."""
     found = []
 
-    def compile_instead(kernel: object, programs: int, on: Tensor, arguments: dict[str, object], warps: int) -> None:
-        found.extend(compiled(kernel, arguments, warps, target) for target in targets)
+    def compile_instead(work: launch.Work) -> None:
+        found.extend(compiled(work.kernel, work.arguments, work.warps, target) for target in targets)
 
     serves.runs = lambda device: True
     for room in (classes, picks, reduction, values):

@@ -43,7 +43,7 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
         return Forward(reduction.reduced(losses, options.reduction, by.divisor, s.dtype))
 
     def backward(s: Tensor, upstream: Tensor, _: Tensor | None, __: Any) -> Tensor:
-        return picks.gradient_of(s, y, weight, options.ignore_index, upstream.to(by.scale.dtype) * by.scale)
+        return picks.gradient_of(s, y, weight, options.ignore_index, by.scale, upstream)
 
     job = Job(forward, backward, lambda s: reference.nll_loss(s, y, weight, options), early=False)
     return autograd.apply(s, job)[0]
@@ -137,12 +137,12 @@ def binary_cross_entropy_with_logits(
 
     def forward(z: Tensor, wanted: bool) -> Forward:
         losses, gradient = values.binary_cross_entropy(z, call, by.scale if wanted else None)
-        return Forward((losses if options.reduction == "none" else losses / by.divisor).to(dtype), gradient)
+        return Forward(reduction.reduced(losses, options.reduction, by.divisor, dtype), gradient)
 
     def backward(z: Tensor, upstream: Tensor, gradient: Tensor | None, _: Any) -> Tensor:
-        once = None if gradient is None else upstream
-        scale = upstream.to(by.scale.dtype) * by.scale
-        made = values.binary_cross_entropy(z, call, scale, gradient, once)[1]
+        if gradient is not None:
+            return values.multiplied(z, call, by.scale, upstream, gradient)
+        made = values.binary_cross_entropy(z, call, upstream.to(real(z, target)) * by.scale)[1]
         assert made is not None
         return made
 

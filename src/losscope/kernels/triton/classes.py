@@ -12,7 +12,7 @@ from losscope.kernels import reference
 from losscope.kernels.layout import gradient_like, laid_out, samples_of
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.triton import configurations, indexed, logits
-from losscope.kernels.triton.launch import TYPES, launch, multiprocessors, real
+from losscope.kernels.triton.launch import TYPES, Work, launch, multiprocessors, real
 
 
 class Measured(NamedTuple):
@@ -32,7 +32,7 @@ class Call(NamedTuple):
     options: CategoricalOptions
 
 
-def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = None) -> Measured:
+def measure(z: Tensor, call: Call, scale: Tensor | float | None, into: Tensor | None = None) -> Measured:
     """ℓ_i of every sample, and with a ``scale``, one number or one a sample, the gradient of Σ scale_i ℓ_i.
 
     The gradient is written ``into`` memory of z's shape, which may be z itself.
@@ -41,47 +41,69 @@ def measure(z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = N
     samples = samples_of(z)[0]
     gradient = None if scale is None else gradient_like(z) if into is None else into
     losses, numbers = z.new_empty(samples, dtype=dtype), z.new_empty((4, samples), dtype=dtype)
+    stats = z.new_empty((4, samples), dtype=dtype) if options.return_stats else None
+    launch(measuring(z, call, scale, gradient, losses, numbers, stats))
+    told = None if stats is None else _stats(stats, z, call)
+    return Measured(losses.view(sample_shape(z)), gradient, told, numbers)
+
+
+def measuring(
+    z: Tensor,
+    call: Call,
+    scale: Tensor | float | None,
+    gradient: Tensor | None,
+    losses: Tensor,
+    numbers: Tensor,
+    stats: Tensor | None = None,
+) -> Work:
+    """What writes ℓ_i, the numbers that a later gradient needs of each row, and whatever else is given."""
     if is_indexed(z, call, gradient):
-        _launch_indexed(z, call, scale, gradient, losses, numbers)
-        return Measured(losses.view(sample_shape(z)), gradient, None, numbers)
-    stats = z.new_empty((4, samples) if options.return_stats else 0, dtype=dtype)
-    tile = _tile(z, call)
-    arguments = _arguments(z, call, scale, gradient, tile) | {
+        return _measuring_indexed(z, call, scale, gradient, losses, numbers)
+    options, tile = call.options, _tile(z, call)
+    scale, scale_step = per_sample(scale) if isinstance(scale, Tensor) else (losses if scale is None else scale, 0)
+    arguments = _arguments(z, call, gradient, tile) | {
+        "scale": scale,
+        "scale_step": scale_step,
         "losses": losses,
         "numbers": numbers,
-        "stats": stats,
+        "stats": losses if stats is None else stats,
         "smoothing": options.label_smoothing,
         "gamma": options.focal_gamma,
         "z_loss": options.z_loss,
         "FOCAL": options.focal_gamma > 0,
         "Z_LOSS": options.z_loss > 0,
-        "STATS": options.return_stats,
+        "STATS": stats is not None,
         "GRADIENT": gradient is not None,
         "SINGLE": tile.single,
     }
-    launch(logits.cross_entropy, triton.cdiv(samples, tile.rows), z, arguments, tile.warps)
-    told = _stats(stats, z, call) if options.return_stats else None
-    return Measured(losses.view(sample_shape(z)), gradient, told, numbers)
+    return Work(logits.cross_entropy, triton.cdiv(len(losses), tile.rows), z, arguments, tile.warps)
 
 
 def gradient_of(
-    z: Tensor, call: Call, scale: Tensor, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
+    z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
 ) -> Tensor:
     """The gradient of Σ upstream_i scale ℓ_i, into memory that may be z's own.
 
     ``unless_one``: it is there already for an upstream of 1, and nothing is done where it is.
     """
-    if is_indexed(z, call, into):
-        _launch_indexed_gradient(z, call, scale, upstream, numbers, into, unless_one)
-        return into
-    tile = _tile(z, call)
-    arguments = _arguments(z, call, upstream.to(scale.dtype) * scale, into, tile) | {
-        "numbers": numbers,
-        "unless_one": upstream,
-        "SKIPS": unless_one,
-    }
-    launch(logits.cross_entropy_gradient, triton.cdiv(samples_of(z)[0], tile.rows), z, arguments, tile.warps)
+    launch(differentiating(z, call, scale, upstream, numbers, into, unless_one=unless_one))
     return into
+
+
+def differentiating(
+    z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
+) -> Work:
+    """What writes that gradient, from the numbers of each row."""
+    upstream, upstream_step = per_sample(upstream)
+    own = {"scale": scale, "upstream": upstream, "upstream_step": upstream_step, "numbers": numbers}
+    if is_indexed(z, call, into):
+        tile = configurations.for_index_again(z.shape[-1])
+        arguments = _indexed_arguments(z, call, into, tile) | own | {"SKIPS": unless_one}
+        programs = min(numbers.shape[1], tile.resident * multiprocessors(z.device))
+        return Work(indexed.indexed_gradient, programs, z, arguments, tile.warps)
+    tile = _tile(z, call)
+    arguments = _arguments(z, call, into, tile) | own | {"SKIPS": unless_one}
+    return Work(logits.cross_entropy_gradient, triton.cdiv(numbers.shape[1], tile.rows), z, arguments, tile.warps)
 
 
 def _tile(z: Tensor, call: Call) -> configurations.Tile:
@@ -127,12 +149,12 @@ def _is_aligned(z: Tensor) -> bool:
     return _row(z) % VECTOR == 0
 
 
-def _launch_indexed(
-    z: Tensor, call: Call, scale: Tensor | None, gradient: Tensor | None, losses: Tensor, numbers: Tensor
-) -> None:
-    """ℓ_i and the four numbers of every row, and perhaps the gradient."""
+def _measuring_indexed(
+    z: Tensor, call: Call, scale: Tensor | float | None, gradient: Tensor | None, losses: Tensor, numbers: Tensor
+) -> Work:
+    """The same by the kernel for index targets."""
     weight, options, tile = call.weight, call.options, _indexed_tile(z)
-    scale, scale_step = (losses, 0) if scale is None else per_sample(scale)
+    scale, scale_step = per_sample(scale) if isinstance(scale, Tensor) else (losses if scale is None else scale, 0)
     arguments = _indexed_arguments(z, call, gradient, tile) | {
         "weight": z if weight is None else weight.contiguous(),
         "scale": scale,
@@ -146,29 +168,7 @@ def _launch_indexed(
         "SINGLE": tile.single,
     }
     programs = min(len(losses), tile.resident * multiprocessors(z.device) or len(losses))
-    launch(indexed.indexed_cross_entropy, programs, z, arguments, tile.warps)
-
-
-def _launch_indexed_gradient(
-    z: Tensor, call: Call, scale: Tensor, upstream: Tensor, numbers: Tensor, into: Tensor, unless_one: bool
-) -> None:
-    """The gradient from the four numbers of every row."""
-    tile = configurations.for_index_again(z.shape[-1])
-    upstream, upstream_step = per_sample(upstream)
-    arguments = _indexed_arguments(z, call, into, tile) | {
-        "scale": scale,
-        "upstream": upstream,
-        "numbers": numbers,
-        "upstream_step": upstream_step,
-        "SKIPS": unless_one,
-    }
-    launch(
-        indexed.indexed_gradient,
-        min(numbers.shape[1], tile.resident * multiprocessors(z.device)),
-        z,
-        arguments,
-        tile.warps,
-    )
+    return Work(indexed.indexed_cross_entropy, programs, z, arguments, tile.warps)
 
 
 def _indexed_tile(z: Tensor) -> configurations.Tile:
@@ -194,22 +194,18 @@ def _indexed_arguments(z: Tensor, call: Call, gradient: Tensor | None, tile: con
     }
 
 
-def _arguments(
-    z: Tensor, call: Call, scale: Tensor | None, gradient: Tensor | None, tile: configurations.Tile
-) -> dict[str, Any]:
+def _arguments(z: Tensor, call: Call, gradient: Tensor | None, tile: configurations.Tile) -> dict[str, Any]:
     """What both kernels are told."""
     (samples, classes, inner), (target, weight, options) = samples_of(z), call
     x, z_steps = laid_out(z)
     soft = target.is_floating_point()
     target, t_steps = laid_out(target) if soft else (target.contiguous(), (0, 0, 0))
     gradient, g_steps = (x, z_steps) if gradient is None else (gradient, laid_out(gradient)[1])
-    scale, scale_step = (x, 0) if scale is None else per_sample(scale)
     spans = [classes * abs(steps[1]) for steps in (z_steps, t_steps, g_steps)]
     return {
         "z": x,
         "target": target,
         "weight": x if weight is None else weight.contiguous(),
-        "scale": scale,
         "gradient": gradient,
         "samples": samples,
         "classes": classes,
@@ -217,7 +213,6 @@ def _arguments(
         **_named("z", z_steps),
         **_named("t", t_steps),
         **_named("g", g_steps),
-        "scale_step": scale_step,
         "ignore_index": options.ignore_index,
         "softcap": options.softcap or 1.0,
         "SOFT": soft,

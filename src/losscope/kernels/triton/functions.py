@@ -19,6 +19,26 @@ _SMALLEST = tl.constexpr(-110.0)  # e^x is 0 in float32 from here on
 
 
 @triton.jit
+def value_at(x, at, REAL: tl.constexpr):
+    """What lies there behind a pointer x, or x itself where it is a number."""
+    x = tl.to_tensor(x)  # the interpreter leaves a number one of Python's
+    if x.dtype.is_ptr():
+        return tl.load(x + at).to(REAL)
+    else:  # triton compiles what stands behind a return
+        return tl.full([], x, REAL)
+
+
+@triton.jit
+def values_at(x, at, inside, REAL: tl.constexpr):
+    """The same of many places."""
+    x = tl.to_tensor(x)
+    if x.dtype.is_ptr():
+        return tl.load(x + at, mask=inside, other=0.0).to(REAL)
+    else:
+        return tl.full(at.shape, x, REAL)
+
+
+@triton.jit
 def exp(x):
     """e^x for x ≤ 0."""
     if x.dtype == tl.float64:

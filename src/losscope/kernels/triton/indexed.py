@@ -17,7 +17,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.functions import e_to
+from losscope.kernels.triton.functions import e_to, value_at
 from losscope.kernels.triton.logits import LOWEST_FLOAT32
 
 FAR = tl.constexpr(60.0)  # e^60 times a million classes is a float32
@@ -149,7 +149,7 @@ def indexed_cross_entropy(
                 alpha, loss = alpha + 2.0 * by_size, loss + by_size * (m + log_sum)
             factor = alpha / total
             if GRADIENT:
-                up = tl.load(scale + i * scale_step).to(tl.float32)
+                up = value_at(scale, i * scale_step, tl.float32)
                 goal = y.to(tl.int32) + first
                 if SINGLE:
                     g = slope(x, p, goal, m, factor * up, kept * up, QUICK)
@@ -178,7 +178,7 @@ def indexed_gradient(
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
         if tl.load(upstream).to(tl.float32) == 1.0:
             return
-    by, p = tl.load(scale).to(tl.float32), tl.arange(0, BLOCK)
+    by, p = value_at(scale, 0, tl.float32), tl.arange(0, BLOCK)
     for sample in range(tl.program_id(0), samples, tl.num_programs(0)):
         i = tl.cast(sample, tl.int64)
         y = tl.load(target + i)

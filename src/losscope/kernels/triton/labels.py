@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.functions import e_to, exp, log1p, quick_log1p
+from losscope.kernels.triton.functions import e_to, exp, log1p, quick_log1p, value_at
 
 
 @triton.jit
@@ -45,7 +45,7 @@ def load(x, i, h, row_step, column_step, inside, REAL: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def binary_cross_entropy(
-    z, target, weight, pos_weight, scale, unless_one, gradient, losses,
+    z, target, weight, pos_weight, scale, upstream, gradient, losses,
     rows, columns,
     z_row, z_column, target_row, target_column, weight_row, weight_column, pos_weight_row, pos_weight_column,
     scale_row, scale_column, gradient_row, gradient_column, losses_row, losses_column,
@@ -56,10 +56,11 @@ def binary_cross_entropy(
 ):  # fmt: skip
     """ℓ of every value (EACH) or its sum over the tile, and the gradient times ``scale``.
 
-    SKIPS: nothing at all if ``unless_one`` is 1. SCALED: the scale is a number for each value and not one for all.
+    SKIPS: it is there already for an ``upstream`` of 1, and is made anew for another. SCALED: the scale is a number for
+    each value and not one for all.
     """
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
-        if tl.load(unless_one).to(tl.float64) == 1.0:
+        if tl.load(upstream).to(tl.float64) == 1.0:
             return
     program, across = tl.program_id(0).to(tl.int64), tl.cdiv(columns, BLOCK)
     i = ((program // across) * ROWS + tl.arange(0, ROWS))[:, None]
@@ -103,6 +104,8 @@ def binary_cross_entropy(
     else:
         tl.store(losses + program, tl.sum(tl.sum(loss, 1), 0))
     if GRADIENT:
-        up = load(scale, i, h, scale_row, scale_column, inside, REAL) if SCALED else tl.load(scale).to(REAL)
+        up = load(scale, i, h, scale_row, scale_column, inside, REAL) if SCALED else value_at(scale, 0, REAL)
+        if SKIPS:
+            up *= tl.load(upstream).to(REAL)
         slope = tl.where(counted, slope * up, 0.0).to(gradient.dtype.element_ty)
         tl.store(gradient + i * gradient_row + h * gradient_column, slope, mask=inside)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import torch
@@ -32,25 +33,67 @@ def multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
 
 
+class Work(NamedTuple):
+    """So many programs of a kernel, with as many warps each, on the device of ``on``."""
+
+    kernel: Any
+    programs: int
+    on: Tensor
+    arguments: dict[str, Any]
+    warps: int
+
+
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
-def launch(kernel: Any, programs: int, on: Tensor, arguments: dict[str, Any], warps: int) -> None:
-    """So many programs, on the device of ``on`` and in its current stream."""
+def launch(work: Work) -> None:
+    """In the current stream of the device."""
+    kernel, programs, on, arguments, warps = work
     if not programs:
         return
-    with _place(on.device):
+    with place(on.device):
+        values = [arguments[name] for name in kernel.arg_names]
         if INTERPRETED:
-            kernel[(programs,)](**arguments, num_warps=warps, **DEVICE_CHECKS)
+            start(kernel, programs, warps, values)
             return
         # Triton's own way from arguments to the compiled kernel takes longer than many a kernel runs.
-        values = [arguments[parameter.name] for parameter in kernel.params]
         kinds = [v if p.is_constexpr else kind(v) for p, v in zip(kernel.params, values, strict=True)]
         key = (kernel, on.device, warps, *kinds)
         if key in _compiled:
             _compiled[key][(programs, 1, 1)](*values)
         else:
-            _compiled[key] = kernel[(programs,)](*values, num_warps=warps, **DEVICE_CHECKS)
+            _compiled[key] = start(kernel, programs, warps, values)
+
+
+def start(kernel: Any, programs: int, warps: int, values: list[Any]) -> Any:
+    """Triton's way: the kernel is compiled for these arguments where it was not yet, and launched."""
+    return kernel[(programs,)](*values, num_warps=warps, **DEVICE_CHECKS)
+
+
+class Prepared:
+    """Work that is done again and again, each time with other tensors of the same shapes, dtypes and alignment.
+
+    Args:
+        work: with tensors that are not kept.
+        names: the arguments that every launch is given anew, in this order; the kernel need not have all of them.
+    """
+
+    def __init__(self, work: Work, *names: str) -> None:
+        own = work.kernel.arg_names
+        self._filled = [(k, own.index(name)) for k, name in enumerate(names) if name in own]
+        self._values = [None if name in names else work.arguments[name] for name in own]
+        self._kernel, self._programs, self._warps = work.kernel, work.programs, work.warps
+        self._run: Callable[..., None] | None = None
+
+    def __call__(self, *given: Any) -> None:
+        """Where ``place`` is in force."""
+        values = self._values.copy()
+        for k, where in self._filled:
+            values[where] = given[k]
+        if self._run is not None:
+            self._run(*values)
+        elif (compiled := start(self._kernel, self._programs, self._warps, values)) is not None:
+            self._run = compiled[(self._programs, 1, 1)]  # the interpreter compiles nothing
 
 
 def kind(value: Any) -> Any:
@@ -62,7 +105,7 @@ def kind(value: Any) -> Any:
     return type(value)
 
 
-def _place(device: torch.device) -> AbstractContextManager[Any]:
+def place(device: torch.device) -> AbstractContextManager[Any]:
     """That device; and numpy, which interprets, says no more of inf − inf and of ln 0 than a GPU does."""
     if device.type != "cuda":
         return numpy.errstate(all="ignore")

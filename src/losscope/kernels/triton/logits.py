@@ -21,7 +21,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from losscope.kernels.triton.functions import e_to, exp, log1p, power, tanh
+from losscope.kernels.triton.functions import e_to, exp, log1p, power, tanh, value_at, values_at
 
 LOWEST_FLOAT32 = tl.constexpr(-3.4028234663852886e38)
 LOWEST_FLOAT64 = tl.constexpr(-1.7976931348623157e308)
@@ -291,7 +291,7 @@ def cross_entropy(
         store_column(stats, 2, samples, i, tl.where(counted, 1.0 / total, 0.0), live)
         store_column(stats, 3, samples, i, tl.where(counted, lse, 0.0), live)
     if GRADIENT:
-        up = tl.load(scale + i * scale_step, mask=live, other=0.0).to(REAL)
+        up = values_at(scale, i * scale_step, live, REAL)
         if SINGLE:
             g = slope(x, w, q, h, y, m, factor, kept, share, c, SOFT, SMOOTHED, CAPPED, QUICK)
             store_gradient(gradient, g_start, h, g_class, live[:, None] & (h < classes), g, up, counted, WIDE)
@@ -303,20 +303,20 @@ def cross_entropy(
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
 def cross_entropy_gradient(
-    z, target, weight, scale, gradient, numbers, unless_one,
+    z, target, weight, scale, upstream, gradient, numbers,
     samples, classes, inner,
     z_outer, z_class, z_inner, t_outer, t_class, t_inner,
-    g_outer, g_class, g_inner, scale_step,
+    g_outer, g_class, g_inner, upstream_step,
     ignore_index, softcap: tl.float64,
     SOFT: tl.constexpr, WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr, CAPPED: tl.constexpr, SKIPS: tl.constexpr,
     REAL: tl.constexpr, WIDE: tl.constexpr, QUICK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The gradient times ``scale`` from the four numbers of each sample; SKIPS: nothing at all if ``unless_one`` is 1.
+    """The gradient times ``scale`` and ``upstream`` from the numbers of each sample; SKIPS: nothing if that one is 1.
 
     A tile is read before it is written and no other program touches it, so the gradient may lie where the logits lay.
     """
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
-        if tl.load(unless_one).to(tl.float64) == 1.0:
+        if tl.load(upstream).to(tl.float64) == 1.0:
             return
     i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = i < samples
@@ -325,7 +325,7 @@ def cross_entropy_gradient(
     t_start = place(i, inner, t_outer, t_inner)
     m, factor = load_column(numbers, 0, samples, i, live), load_column(numbers, 1, samples, i, live)
     kept, share = load_column(numbers, 2, samples, i, live), load_column(numbers, 3, samples, i, live)
-    up = tl.load(scale + i * scale_step, mask=live, other=0.0).to(REAL)
+    up = value_at(scale, 0, REAL) * tl.load(upstream + i * upstream_step, mask=live, other=0.0).to(REAL)
     walk_gradient(z, z_start, z_class, target, t_start, t_class, gradient, g_start, g_class, weight, classes, live,
                   counted, y, m, factor, kept, share, up, tl.full([], softcap, REAL), SOFT, WEIGHTED, SMOOTHED, CAPPED,
                   REAL, WIDE, QUICK, BLOCK)  # fmt: skip

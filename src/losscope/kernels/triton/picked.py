@@ -5,6 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from losscope.kernels.triton.functions import value_at
 from losscope.kernels.triton.logits import load_index, place, store_gradient
 
 
@@ -23,17 +24,17 @@ def nll_loss(s, target, weight, losses, samples, classes, inner, s_outer, s_clas
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
-def nll_gradient(target, weight, scale, gradient, samples, classes, inner, g_outer, g_class, g_inner, scale_step,
-                 ignore_index, WEIGHTED: tl.constexpr, REAL: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
-                 BLOCK: tl.constexpr):  # fmt: skip
-    """∂/∂s_h = −w_y [h = y] times ``scale``."""
+def nll_gradient(target, weight, scale, upstream, gradient, samples, classes, inner, g_outer, g_class, g_inner,
+                 upstream_step, ignore_index, WEIGHTED: tl.constexpr, REAL: tl.constexpr, WIDE: tl.constexpr,
+                 ROWS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """∂/∂s_h = −w_y [h = y] times ``scale`` and ``upstream``."""
     across = tl.cdiv(classes, BLOCK)
     program = tl.program_id(0).to(tl.int64)
     i = (program // across) * ROWS + tl.arange(0, ROWS)
     h = ((program % across) * BLOCK).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
     live = i < samples
     counted, y = load_index(target, i, live, classes, ignore_index, False)
-    up = tl.load(scale + i * scale_step, mask=live, other=0.0).to(REAL)
+    up = value_at(scale, 0, REAL) * tl.load(upstream + i * upstream_step, mask=live, other=0.0).to(REAL)
     if WEIGHTED:
         up *= tl.load(weight + y, mask=counted, other=0.0).to(REAL)
     g = tl.where(h == y[:, None], tl.full([ROWS, BLOCK], -1.0, REAL), 0.0)

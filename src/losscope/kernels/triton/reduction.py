@@ -10,7 +10,7 @@ from torch import Tensor
 from losscope.kernels import reference
 from losscope.kernels.options import CategoricalOptions
 from losscope.kernels.triton import totals
-from losscope.kernels.triton.launch import TYPES, launch
+from losscope.kernels.triton.launch import TYPES, Work, launch
 
 ONE_PROGRAM = 65536
 """Samples that one program is as quick with as torch's sums are."""
@@ -23,10 +23,13 @@ MOST_PROGRAMS = 1024
 
 
 class Reduction(NamedTuple):
-    """The divisor of Σ ℓ_i, and the derivative of the reduced loss by each ℓ_i: 0 where nothing counts."""
+    """The divisor of Σ ℓ_i, and the derivative of the reduced loss by each ℓ_i: 0 where nothing counts.
 
-    divisor: Tensor
-    scale: Tensor
+    Tensors of one element, or numbers, which a kernel takes in float32.
+    """
+
+    divisor: Tensor | float
+    scale: Tensor | float
 
 
 def of_samples(
@@ -51,7 +54,10 @@ def of_samples(
 
 def by_number(divisor: float, like: Tensor) -> Reduction:
     """By a number that Python knows; the gradient of a sum over nothing is 0."""
-    return Reduction(like.new_full((), divisor), like.new_full((), 1 / divisor if divisor else 0.0))
+    scale = 1 / divisor if divisor else 0.0
+    if like.dtype != torch.float64:
+        return Reduction(float(divisor), scale)
+    return Reduction(like.new_full((), divisor), like.new_full((), scale))
 
 
 def by_tensor(divisor: Tensor) -> Reduction:
@@ -62,6 +68,12 @@ def by_tensor(divisor: Tensor) -> Reduction:
 def _by_count(target: Tensor, weight: Tensor | None, ignore_index: int, samples: int, like: Tensor) -> Reduction:
     """As ``by_tensor`` of the divisor, in one launch."""
     numbers = like.new_empty(2)
+    launch(counting(target, weight, ignore_index, samples, numbers))
+    return Reduction(*numbers.unbind())
+
+
+def counting(target: Tensor, weight: Tensor | None, ignore_index: int, samples: int, numbers: Tensor) -> Work:
+    """What writes the divisor and the scale."""
     arguments = {
         "target": target.contiguous(),
         "weight": target if weight is None else weight.contiguous(),
@@ -69,23 +81,27 @@ def _by_count(target: Tensor, weight: Tensor | None, ignore_index: int, samples:
         "samples": samples,
         "ignore_index": ignore_index,
         "WEIGHTED": weight is not None,
-        "REAL": TYPES[like.dtype],
+        "REAL": TYPES[numbers.dtype],
         "BLOCK": BLOCK,
     }
-    launch(totals.count, 1, like, arguments, WARPS)
-    return Reduction(*numbers.unbind())
+    return Work(totals.count, 1, numbers, arguments, WARPS)
 
 
-def reduced(losses: Tensor, reduction: str, divisor: Tensor, dtype: torch.dtype) -> Tensor:
+def reduced(losses: Tensor, reduction: str, divisor: Tensor | float, dtype: torch.dtype) -> Tensor:
     """ℓ_i, or their sum in float64 by the divisor: 0/0 is the NaN of a mean over nothing."""
     if reduction == "none":
         return losses.to(dtype)
     if losses.numel() > ONE_PROGRAM:
         return (losses.sum(dtype=torch.float64) / divisor).to(dtype)
     loss = losses.new_empty((), dtype=dtype)
-    arguments = {"losses": losses, "divisor": divisor, "loss": loss, "samples": losses.numel(), "BLOCK": BLOCK}
-    launch(totals.quotient, 1, losses, arguments, WARPS)
+    launch(dividing(losses, divisor, loss))
     return loss
+
+
+def dividing(losses: Tensor, divisor: Tensor | float, loss: Tensor) -> Work:
+    """What writes their sum by the divisor."""
+    arguments = {"losses": losses, "divisor": divisor, "loss": loss, "samples": losses.numel(), "BLOCK": BLOCK}
+    return Work(totals.quotient, 1, losses, arguments, WARPS)
 
 
 def multiplied_unless_one(x: Tensor, factor: Tensor) -> Tensor:
@@ -93,5 +109,6 @@ def multiplied_unless_one(x: Tensor, factor: Tensor) -> Tensor:
     if not x.numel() or not x.is_contiguous():
         return x.mul_(factor)
     programs = min(-(-x.numel() // BLOCK), MOST_PROGRAMS)
-    launch(totals.multiply, programs, x, {"x": x, "factor": factor, "numbers": x.numel(), "BLOCK": BLOCK}, WARPS)
+    arguments = {"x": x, "factor": factor, "numbers": x.numel(), "BLOCK": BLOCK}
+    launch(Work(totals.multiply, programs, x, arguments, WARPS))
     return x

@@ -8,6 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from losscope.kernels.triton.functions import value_at
+
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
 def count(target, weight, numbers, samples, ignore_index, WEIGHTED: tl.constexpr, REAL: tl.constexpr,
@@ -29,12 +31,12 @@ def count(target, weight, numbers, samples, ignore_index, WEIGHTED: tl.constexpr
 
 @triton.jit(do_not_specialize=["samples"])
 def quotient(losses, divisor, loss, samples, BLOCK: tl.constexpr):
-    """Σ ℓ_i by the divisor, summed in float64; 0/0 is the NaN of a mean over nothing."""
+    """Σ ℓ_i by the divisor, which may be a number, summed in float64; 0/0 is the NaN of a mean over nothing."""
     total = tl.zeros([BLOCK], tl.float64)
     for first in range(0, samples, BLOCK):
         i = first + tl.arange(0, BLOCK)
         total += tl.load(losses + i, mask=i < samples, other=0.0).to(tl.float64)
-    mean = tl.sum(total, 0) / tl.load(divisor).to(tl.float64)
+    mean = tl.sum(total, 0) / value_at(divisor, 0, tl.float64)
     if loss.dtype.element_ty.primitive_bitwidth < 32:  # from 64 bits there is no way but over 32
         mean = mean.to(tl.float32)
     tl.store(loss, mean.to(loss.dtype.element_ty))

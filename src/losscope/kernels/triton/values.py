@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
-from losscope.kernels.layout import gradient_like
 from losscope.kernels.options import BinaryOptions
 from losscope.kernels.triton import configurations, labels, reduction
 from losscope.kernels.triton.flat import flat
-from losscope.kernels.triton.launch import TYPES, launch, real
+from losscope.kernels.triton.launch import TYPES, Work, launch, real
 from losscope.kernels.triton.reduction import Reduction
 
 
@@ -25,31 +24,55 @@ class Call(NamedTuple):
     options: BinaryOptions
 
 
-def binary_cross_entropy(
-    z: Tensor, call: Call, scale: Tensor | None, into: Tensor | None = None, unless_one: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """ℓ of every value, or for another reduction their sum in float64; and with a ``scale`` the gradient of Σ scale ℓ.
+def binary_cross_entropy(z: Tensor, call: Call, scale: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
+    """ℓ of every value, or for another reduction of every program; and with a ``scale`` the gradient of Σ scale ℓ."""
+    dtype, gradient = real(z, call.target), None if scale is None else torch.empty_like(z)
+    each = z.new_empty(z.shape, dtype=dtype) if call.options.reduction == "none" else None
+    work = measuring(z, call, scale, gradient, each)
+    if gradient is not None and not _is_same(work.arguments["gradient"], gradient):
+        gradient = work.arguments["gradient"]  # of tensors that no two steps describe all are copies, in one piece
+    losses = z.new_empty(work.programs, dtype=dtype) if each is None else each
+    launch(work._replace(arguments=work.arguments | {"losses": losses}))
+    return losses, gradient
 
-    Where ``unless_one`` is 1 nothing is done, and ``into`` stays what it is.
+
+def _is_same(x: Tensor, y: Tensor) -> bool:
+    return x.data_ptr() == y.data_ptr()
+
+
+def multiplied(z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of Σ upstream scale ℓ, where it lies already for an upstream of 1."""
+    work = measuring(z, call, scale, gradient, None, upstream)
+    losses = z.new_empty(work.programs, dtype=real(z, call.target))
+    launch(work._replace(arguments=work.arguments | {"losses": losses}))
+    return gradient
+
+
+def measuring(
+    z: Tensor,
+    call: Call,
+    scale: Tensor | float | None,
+    gradient: Tensor | None,
+    each: Tensor | None,
+    upstream: Tensor | None = None,
+) -> Work:
+    """What writes all that is given, but for the ``losses`` of the programs, of which this tells the number.
+
+    With an ``upstream`` of 1 nothing is done, and the gradient stays what it is.
     """
     (target, weight, pos_weight, options), dtype = call, real(z, call.target)
-    each = options.reduction == "none"
-    gradient = None if scale is None else gradient_like(z) if into is None else into
-    losses = z.new_empty(z.shape if each else 0, dtype=dtype)
-    optional = {"weight": weight, "pos_weight": pos_weight, "scale": scale, "gradient": gradient}
+    scaled = scale if isinstance(scale, Tensor) and scale.ndim > 0 else None
+    optional = {"weight": weight, "pos_weight": pos_weight, "scale": scaled, "gradient": gradient, "losses": each}
     operands = {"z": z, "target": target} | {k: z if x is None else x for k, x in optional.items()}
-    if each:
-        operands["losses"] = losses
     rows, columns, tensors, steps = flat(z.shape, *operands.values())
     tile = configurations.for_values(rows, columns, double=dtype == torch.float64)
-    programs = triton.cdiv(rows, tile.rows) * triton.cdiv(columns, tile.block)
-    if not each:
-        losses = z.new_empty(programs, dtype=dtype)
-    arguments = {"losses": losses, "losses_row": 0, "losses_column": 0} | dict(zip(operands, tensors, strict=True))
+    arguments: dict[str, Any] = dict(zip(operands, tensors, strict=True))
     for name, (row, column) in zip(operands, steps, strict=True):
         arguments |= {f"{name}_row": row, f"{name}_column": column}
+    if scaled is None and scale is not None:
+        arguments["scale"] = scale
     arguments |= {
-        "unless_one": z if unless_one is None else unless_one,
+        "upstream": z if upstream is None else upstream,
         "rows": rows,
         "columns": columns,
         "smoothing": options.label_smoothing,
@@ -61,24 +84,24 @@ def binary_cross_entropy(
         "FOCAL": options.focal_gamma > 0,
         "IGNORING": options.ignore_index is not None,
         "GRADIENT": gradient is not None,
-        "EACH": each,
-        "SKIPS": unless_one is not None,
+        "EACH": each is not None,
+        "SKIPS": upstream is not None,
         "REAL": TYPES[dtype],
         "QUICK": dtype == torch.float32 and z.element_size() < 4,
-        "SCALED": scale is not None and scale.ndim > 0,
+        "SCALED": scaled is not None,
         "WIDE": any(columns * abs(step) >= 2**31 for _, step in [(0, 1), *steps]),
         "ROWS": tile.rows,
         "BLOCK": tile.block,
     }
-    launch(labels.binary_cross_entropy, programs, z, arguments, tile.warps)
-    return (losses if each else losses.sum(dtype=torch.float64)), gradient
+    programs = triton.cdiv(rows, tile.rows) * triton.cdiv(columns, tile.block)
+    return Work(labels.binary_cross_entropy, programs, z, arguments, tile.warps)
 
 
 def reduction_of(z: Tensor, call: Call) -> Reduction:
     """By N·H, by the labels that count, or by 1 for a sum."""
     number, options = z.new_empty(0, dtype=real(z, call.target)), call.options
     if options.reduction != "mean":
-        return reduction.by_number(1, number)
+        return reduction.by_number(1.0, number)
     if options.ignore_index is None:
         return reduction.by_number(z.numel(), number)
     return reduction.by_tensor((call.target != options.ignore_index).sum().to(number.dtype))
