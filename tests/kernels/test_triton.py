@@ -27,7 +27,7 @@ if sys.platform != "linux":
     pytest.skip("triton is for Linux", allow_module_level=True)
 
 from losscope.kernels import triton as kernels
-from losscope.kernels.triton import configurations, launch
+from losscope.kernels.triton import classes, configurations, launch, plain, reduction, values
 
 COMPILE = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -49,6 +49,7 @@ def tiny_tiles(monkeypatch):
 
 
 def small_tiles(patch):
+    patch.setattr(plain, "_kept", functools.cache(lambda *_: []))  # plans of these tiles
     patch.setattr(configurations, "SHORT", 0)
     for name in ("PLAIN", "RICH", "DOUBLE"):
         patch.setattr(configurations, name, TINY)
@@ -134,6 +135,92 @@ def test_no_samples_are_for_torch():
     assert loss.isnan()
     loss.backward()
     assert z.grad.shape == (0, 3)
+
+
+PLANNED = {
+    "mean": {},
+    "sum": {"reduction": "sum"},
+    "smoothing": {"label_smoothing": 0.1},
+    "focal, z-loss": {"focal_gamma": 2.0, "z_loss": 0.1},
+    "softcap": {"softcap": 5.0},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kwargs", PLANNED.values(), ids=PLANNED)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_call_like_an_earlier_one_is_only_launched(dtype, kwargs, weighted, monkeypatch):
+    for planned in (False, True):
+        if planned:
+            for room in (classes, reduction, values):
+                monkeypatch.setattr(room, "launch", None)
+        z, weight = 3 * torch.randn(6, 1100).to(dtype), torch.rand(1100).to(dtype) if weighted else None
+        y = torch.randint(0, 1100, (6,))
+        y[2 * planned] = -100
+        upstream = torch.tensor(1.5 if planned else 1.0)
+        ours = loss_and_gradient(ls.cross_entropy, z, y, weight, upstream=upstream, **kwargs)
+        near(ours, exact(z, y, weight, upstream, **kwargs), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("reduced", ["mean", "sum"])
+def test_labels_like_earlier_ones_are_only_launched(dtype, reduced, monkeypatch):
+    function = F.binary_cross_entropy_with_logits
+    for planned in (False, True):
+        if planned:
+            for room in (classes, reduction, values):
+                monkeypatch.setattr(room, "launch", None)
+        z, t, upstream = torch.randn(7, 9).to(dtype), torch.rand(7, 9).to(dtype), torch.tensor(1.5)
+        ours = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t, reduction=reduced, upstream=upstream)
+        near(ours, loss_and_gradient(function, z.double(), t.double(), reduction=reduced, upstream=upstream), dtype)
+
+
+def test_a_planned_loss_can_be_differentiated_twice_and_kept():
+    z, y = torch.randn(5, 40, requires_grad=True), torch.randint(0, 40, (5,))
+    labels = ls.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, torch.rand(5, 40)
+    twice = []
+    for function, torchs, target in ((ls.cross_entropy, F.cross_entropy, y), labels):
+        for _ in range(2):
+            loss = function(z, target)
+            grads = [torch.autograd.grad(loss, z, torch.tensor(u), retain_graph=True)[0] for u in (2.0, 1.0, 3.0)]
+            torch.testing.assert_close(grads[0], 2 * grads[1])
+            torch.testing.assert_close(grads[2], 3 * grads[1])
+            odd = torch.tensor([0.0, 4.0])[1]  # lies where no vector starts
+            torch.testing.assert_close(torch.autograd.grad(function(z, target), z, odd)[0], 4 * grads[1])
+        for losses in ((function, z), (torchs, z.detach().double().requires_grad_())):
+            twice.append(second_derivative(*losses, target))
+        torch.testing.assert_close(twice[-2].double(), twice[-1], rtol=1e-4, atol=1e-6)
+
+
+def second_derivative(loss, z, target):
+    target = target.to(z) if target.is_floating_point() else target
+    (gradient,) = torch.autograd.grad(loss(z, target), z, create_graph=True)
+    return torch.autograd.grad(gradient.square().sum(), z)[0]
+
+
+def test_a_plan_refuses_what_the_losses_refuse():
+    z, y, t = torch.randn(5, 40, requires_grad=True), torch.randint(0, 40, (5,)), torch.rand(5, 40)
+    for _ in range(2):
+        ls.cross_entropy(z, y, focal_gamma=1)
+        ls.binary_cross_entropy_with_logits(z, t)
+        for wrong in (
+            lambda: ls.cross_entropy(z, torch.full((5,), 40)),
+            lambda: ls.cross_entropy(z, y, focal_gamma=True),
+            lambda: ls.cross_entropy(z, y, softcap=0.0),
+            lambda: ls.cross_entropy(z, y[:4]),
+            lambda: ls.cross_entropy(z, y, torch.ones(39)),
+            lambda: ls.binary_cross_entropy_with_logits(z, 2 * torch.ones(5, 40)),
+            lambda: ls.binary_cross_entropy_with_logits(z, t, reduction="average"),
+        ):
+            with pytest.raises(ls.InputError):
+                wrong()
+
+
+def test_under_autocast_a_planned_loss_is_float32():
+    z, y = torch.randn(5, 40).bfloat16().requires_grad_(), torch.randint(0, 40, (5,))
+    assert ls.cross_entropy(z, y).dtype is torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ls.cross_entropy(z, y).dtype is torch.float32
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

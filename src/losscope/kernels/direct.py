@@ -91,6 +91,8 @@ def cross_entropy(
                 and 0 < z.numel() < dispatch.large_categorical(z)
             ):
                 return _cross_entropy(z, target, weight, _REDUCTIONS[reduction], _NO_TARGET)
+        elif (planned := dispatch.planned(z)) is not None and type(ignore_index) is int:
+            return planned.cross_entropy(z, target, weight, ignore_index, reduction, extras)
     except _REFUSALS:
         pass
     return None
@@ -139,7 +141,9 @@ def binary_cross_entropy_with_logits(
     """Of raw outputs in training, or of few; torch's loss of an infinite one is not finite where 0·∞ is 0."""
     try:
         if not are_plain_labels(z, target, weight, pos_weight, reduction, extras) or reduction == "none":
-            return None
+            optionless = weight is None and pos_weight is None and extras == _PLAIN_BINARY
+            planned = dispatch.planned(z) if optionless else None
+            return None if planned is None else planned.binary_cross_entropy_with_logits(z, target, reduction)
         if _is_for_fused(z, target, _large_labels):
             fused = dispatch.plain()
             loss = None if fused is None else fused.binary_cross_entropy_with_logits(z, target, reduction)

@@ -98,6 +98,14 @@ def plain() -> Plain | None:
     return None if _load("cpu") is eager else cast(Plain, import_module("losscope.kernels.cpu.plain"))
 
 
+def planned(z: Tensor) -> Plain | None:
+    """The planned losses of the kernel for a GPU where it serves; None where there are none."""
+    if type(z) is not Tensor or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return None
+    kernel = forced() or (_load("triton") if z.is_cuda and z.numel() >= LARGE_CUDA else None)
+    return cast("Plain | None", getattr(kernel, "planned", None))
+
+
 def is_free() -> bool:
     """In eager mode, and no kernel asked for by name."""
     return not torch.compiler.is_compiling() and forced() is None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+REDUCED = ("mean", "sum")
+_LARGEST = 2**63 - 1
 
 
 class CategoricalOptions(NamedTuple):
@@ -19,6 +23,18 @@ class CategoricalOptions(NamedTuple):
     softcap: float | None = None
     normalizer: float | Tensor | str | None = None
     return_stats: bool = False
+
+
+def are_plain(options: CategoricalOptions, *, soft: bool) -> bool:
+    """The loss alone, as one number, by options that the checks at the edge have nothing to say on."""
+    numbers = options.label_smoothing, options.focal_gamma, options.z_loss, options.softcap or 0.0
+    if options.normalizer is not None or options.return_stats or options.reduction not in REDUCED:
+        return False
+    if any(type(x) not in (int, float) or not 0 <= x < math.inf for x in numbers) or options.label_smoothing > 1:
+        return False
+    may_be_ignored = range(-_LARGEST, 0 if soft else _LARGEST)
+    hard = not soft and not options.label_smoothing
+    return options.softcap != 0 and (hard or not options.focal_gamma) and options.ignore_index in may_be_ignored
 
 
 class BinaryOptions(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +15,9 @@ from losscope.kernels.cpu.autograd import Job
 from losscope.kernels.cpu.elementwise import over_labels
 from losscope.kernels.cpu.indices import survey
 from losscope.kernels.cpu.plans import DTYPE, ELEMENT, Plan, loss_of
-from losscope.kernels.options import BinaryOptions, CategoricalOptions
+from losscope.kernels.options import REDUCED, BinaryOptions, CategoricalOptions, are_plain
 
 PLANS = 64  # kept at most, of each loss
-REDUCED = ("mean", "sum")
-LARGEST = 2**63 - 1
 
 
 def cross_entropy(
@@ -65,7 +62,7 @@ def _of_classes(
 ) -> Plan | None:
     """None where the checks at the edge have something to say on these options, or no kernel has them all."""
     options = CategoricalOptions(ignore_index, reduction, *extras)
-    if samples * width == 0 or not _are_in_range(options, soft):
+    if samples * width == 0 or not are_plain(options, soft=soft):
         return None
     over = samples if soft and reduction == "mean" else 1
     a = classes.with_options(options, DTYPE)
@@ -85,17 +82,6 @@ def _of_classes(
         )
 
     return Plan(classes.arrange(a), a, samples * width, threads, job, None if soft else survey)
-
-
-def _are_in_range(options: CategoricalOptions, soft: bool) -> bool:
-    numbers = options.label_smoothing, options.focal_gamma, options.z_loss, options.softcap or 0.0
-    if options.normalizer is not None or options.return_stats or options.reduction not in REDUCED:
-        return False
-    if any(type(x) not in (int, float) or not 0 <= x < math.inf for x in numbers) or options.label_smoothing > 1:
-        return False
-    may_be_ignored = range(-LARGEST, 0 if soft else LARGEST)
-    hard = not soft and not options.label_smoothing
-    return options.softcap != 0 and (hard or not options.focal_gamma) and options.ignore_index in may_be_ignored
 
 
 @lru_cache(maxsize=PLANS)

@@ -18,7 +18,7 @@ from torch import Tensor
 from losscope.kernels import chunked, eager, reference
 from losscope.kernels.layout import gradient_like, layout
 from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
-from losscope.kernels.triton import autograd, classes, picks, reduction, serves, values
+from losscope.kernels.triton import autograd, classes, picks, plain, reduction, serves, values
 from losscope.kernels.triton.autograd import Forward, Job
 from losscope.kernels.triton.launch import real
 
@@ -85,9 +85,9 @@ def _cross_entropy(
         into = gradient if gradient is not None else z.detach() if overwrites else gradient_like(z)
         return classes.gradient_of(z, call, by.scale, upstream, numbers, into, unless_one=gradient is not None)
 
-    plain = options._replace(return_stats=False)
+    alone = options._replace(return_stats=False)
     early = options.reduction != "none" and not overwrites
-    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, plain), early, overwrites)
+    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, alone), early, overwrites)
     loss, *stats = autograd.apply(z, job)
     return (loss, Stats(*stats)) if options.return_stats else loss
 
@@ -112,6 +112,8 @@ def linear_cross_entropy(
 
 
 ROWS_OF_ANY_DTYPE = True
+
+planned = plain
 
 multiply_unless_one = reduction.multiplied_unless_one
 
@@ -146,7 +148,7 @@ def binary_cross_entropy_with_logits(
         assert made is not None
         return made
 
-    def plain(z: Tensor) -> Tensor:
+    def in_torch(z: Tensor) -> Tensor:
         return reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
-    return autograd.apply(z, Job(forward, backward, plain, early=options.reduction != "none"))[0]
+    return autograd.apply(z, Job(forward, backward, in_torch, early=options.reduction != "none"))[0]

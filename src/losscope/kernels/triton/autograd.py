@@ -89,9 +89,13 @@ def _differentiable(job: Job, z: Tensor, upstream: Tensor) -> Tensor:
     return gradient
 
 
+# Without Function.apply, whose look for transforms, of which there are none here, takes a microsecond.
+_apply: Callable[..., tuple[Tensor, ...]] = super(torch.autograd.Function, FusedLoss).apply
+
+
 def apply(z: Tensor, job: Job) -> tuple[Tensor, ...]:
     """The loss with its graph where a gradient may be wanted, else without any."""
     if torch.is_grad_enabled() and z.requires_grad:
-        return FusedLoss.apply(z, job)  # type: ignore[no-untyped-call,no-any-return]
+        return _apply(z, job)
     made = job.forward(z, False)
     return (made.loss, *(made.stats or ()))
