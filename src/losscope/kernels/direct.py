@@ -91,11 +91,10 @@ def cross_entropy(
                 and 0 < z.numel() < dispatch.large_categorical(z)
             ):
                 return _cross_entropy(z, target, weight, _REDUCTIONS[reduction], _NO_TARGET)
-        elif (planned := dispatch.planned(z)) is not None and type(ignore_index) is int:
-            return planned.cross_entropy(z, target, weight, ignore_index, reduction, extras)
     except _REFUSALS:
-        pass
-    return None
+        return None
+    planned = dispatch.planned(z)
+    return None if planned is None else planned.cross_entropy(z, target, weight, ignore_index, reduction, extras)
 
 
 def linear_cross_entropy(
@@ -139,11 +138,11 @@ def binary_cross_entropy_with_logits(
     extras: tuple[object, ...],
 ) -> Tensor | None:
     """Of raw outputs in training, or of few; torch's loss of an infinite one is not finite where 0·∞ is 0."""
+    if not are_plain_labels(z, target, weight, pos_weight, reduction, extras):
+        return _planned_labels(z, target, weight, pos_weight, reduction, extras)
+    if reduction == "none":
+        return None
     try:
-        if not are_plain_labels(z, target, weight, pos_weight, reduction, extras) or reduction == "none":
-            optionless = weight is None and pos_weight is None and extras == _PLAIN_BINARY
-            planned = dispatch.planned(z) if optionless else None
-            return None if planned is None else planned.binary_cross_entropy_with_logits(z, target, reduction)
         if _is_for_fused(z, target, _large_labels):
             fused = dispatch.plain()
             loss = None if fused is None else fused.binary_cross_entropy_with_logits(z, target, reduction)
@@ -157,6 +156,21 @@ def binary_cross_entropy_with_logits(
     return loss if math.isfinite(loss.item()) else None
 
 
+def _planned_labels(
+    z: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    reduction: str,
+    extras: tuple[object, ...],
+) -> Tensor | None:
+    """On a GPU."""
+    planned = dispatch.planned(z)
+    if planned is None or not _are_without_options(weight, pos_weight, extras):
+        return None
+    return planned.binary_cross_entropy_with_logits(z, target, reduction)
+
+
 def are_plain_labels(
     z: Tensor,
     target: Tensor,
@@ -167,9 +181,16 @@ def are_plain_labels(
 ) -> bool:
     """Whether of these nothing is left to be looked at but the targets' values."""
     try:
-        optionless = weight is None and pos_weight is None and extras == _PLAIN_BINARY
+        optionless = _are_without_options(weight, pos_weight, extras)
         return optionless and reduction in _REDUCTIONS and _are_alike(z, target)
     except _REFUSALS:
+        return False
+
+
+def _are_without_options(weight: Tensor | None, pos_weight: Tensor | None, extras: tuple[object, ...]) -> bool:
+    try:
+        return weight is None and pos_weight is None and extras == _PLAIN_BINARY
+    except _REFUSALS:  # of a tensor, whose comparison is no truth
         return False
 
 

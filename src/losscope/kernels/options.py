@@ -27,7 +27,8 @@ class CategoricalOptions(NamedTuple):
 
 def are_plain(options: CategoricalOptions, *, soft: bool) -> bool:
     """The loss alone, as one number, by options that the checks at the edge have nothing to say on."""
-    numbers = options.label_smoothing, options.focal_gamma, options.z_loss, options.softcap or 0.0
+    softcap = 0.0 if options.softcap is None else options.softcap
+    numbers = options.label_smoothing, options.focal_gamma, options.z_loss, softcap
     if options.normalizer is not None or options.return_stats or options.reduction not in REDUCED:
         return False
     if any(type(x) not in (int, float) or not 0 <= x < math.inf for x in numbers) or options.label_smoothing > 1:

@@ -35,15 +35,14 @@ def cross_entropy(
         return None
     if weight is not None and (weight.shape != z.shape[1:] or weight.dtype not in DTYPES):
         return None
-    wanted, weights = z.requires_grad and torch.is_grad_enabled(), None if weight is None else weight.dtype
-    kept = _kept(z.shape, z.dtype, z.device, weights, wanted, ignore_index, reduction, *extras)
-    if not kept:
-        options = CategoricalOptions(ignore_index, reduction, *extras)  # type: ignore[arg-type]
-        kept.append(OfClasses(z, target, weight, options, wanted) if are_plain(options, soft=False) else None)
-    plan = kept[0]
-    if plan is None or (target.is_cpu and not _are_classes(target, z.shape[1], ignore_index)):
+    options = CategoricalOptions(ignore_index, reduction, *extras)  # type: ignore[arg-type]
+    if not are_plain(options, soft=False) or (z.is_cpu and not _are_classes(target, z.shape[1], ignore_index)):
         return None
-    return _loss(plan, z, target, weight)
+    wanted, weights = z.requires_grad and torch.is_grad_enabled(), None if weight is None else weight.dtype
+    kept = _kept(z.shape, z.dtype, z.device, weights, wanted, options)
+    if not kept:
+        kept.append(OfClasses(z, target, weight, options, wanted))
+    return _loss(kept[0], z, target, weight)
 
 
 def binary_cross_entropy_with_logits(z: Tensor, target: Tensor, reduction: str) -> Tensor | None:
@@ -73,7 +72,7 @@ def _are_classes(y: Tensor, classes: int, ignore_index: int) -> bool:
     return bool(((y == ignore_index) | ((y >= 0) & (y < classes))).all())
 
 
-@lru_cache(maxsize=PLANS, typed=True)
+@lru_cache(maxsize=PLANS)
 def _kept(*_: object) -> list[Any]:
     """Where the plan of such calls is, or will be."""
     return []
