@@ -8,7 +8,8 @@ benchmarks/results/gpu_losses.txt. Peers that are not installed are left out, wi
 ``pip install liger-kernel cut-cross-entropy quack-kernels``.
 
 Of each: milliseconds of the forward without a graph, and of forward and backward, as the median of runs that took turns
-with the others', the second cache emptied before each; the memory that a step takes at its peak beside its arguments;
+with the others', the second cache emptied before each; the milliseconds until a step is on its way to the device, which
+tell whether a short one is the host's; the memory that a step takes at its peak beside its arguments;
 and how near the step comes to what the device can do. For a loss of logits that is the bytes which have to be moved
 (logits read once, gradient written once) a second, over those of a copy. For a linear loss it is the time of its
 three products alone over that of the step.
@@ -58,10 +59,11 @@ class Case(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Milliseconds of a forward and of a step, and MiB at the peak of a step."""
+    """Milliseconds of a forward, of a step and of the host in it, and MiB at the peak of a step."""
 
     forward: float
     step: float
+    host: float
     peak: float
 
 
@@ -92,6 +94,18 @@ def in_turn(functions: dict[str, Callable[[], object]], seconds: float) -> dict[
         for name, function in functions.items():
             times[name].append(milliseconds(function, flush))
     return {name: statistics.median(each) for name, each in times.items()}
+
+
+def host(step: Callable[[], object]) -> float:
+    """The median milliseconds until the call is back, the device being idle before it."""
+    times = []
+    for _ in range(7):
+        if CUDA:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
 
 
 def peak(step: Callable[[], object]) -> float:
@@ -310,21 +324,22 @@ def measured(case: Case, seconds: float) -> dict[str, Figures]:
     running = {name: running[name] for name in case.peers if name in running}
     steps = {name: step_of(loss, case.leaves[name]) for name, loss in running.items()}
     peaks = {name: peak(step) for name, step in steps.items()}
+    hosts = {name: host(step) for name, step in steps.items()}
     forward = in_turn({name: forward_of(loss) for name, loss in running.items()}, seconds)
     both = in_turn(steps, seconds)
-    return {name: Figures(forward[name], both[name], peaks[name]) for name in running}
+    return {name: Figures(forward[name], both[name], hosts[name], peaks[name]) for name in running}
 
 
 def table(case: Case, figures: dict[str, Figures], bandwidth: float) -> Iterator[str]:
     """A line for each."""
-    for name, (forward, step, memory) in figures.items():
+    for name, (forward, step, called, memory) in figures.items():
         if case.floor:
             rate = case.floor / step / 1e6
             near = f"{rate:8.0f} GB/s {rate / bandwidth:6.2f} of a copy"
         else:
             near = f"{figures[PRODUCTS].step / step:6.2f} of the products" if PRODUCTS in figures else ""
         ratio = step / figures[OURS].step if OURS in figures else float("nan")
-        line = f"{case.name:46}{name:22}{forward:10.3f}{step:10.3f}{ratio:9.2f}{memory:12.1f}  {near}"
+        line = f"{case.name:46}{name:22}{forward:10.3f}{step:10.3f}{called:10.3f}{ratio:9.2f}{memory:12.1f}  {near}"
         yield line.rstrip()
 
 
@@ -342,7 +357,7 @@ def main() -> int:
     start, bandwidth = time.perf_counter(), copy_bandwidth()
     device = torch.cuda.get_device_name() if CUDA else "CPU: figures that say nothing"
     lines = [f"{device}, torch {torch.__version__}, {arguments.dtype}, copies at {bandwidth:.0f} GB/s", ""]
-    lines += [f"{'loss':46}{'':22}{'forward ms':>10}{'step ms':>10}{'/ ours':>9}{'peak MiB':>12}"]
+    lines += [f"{'loss':46}{'':22}{'forward ms':>10}{'step ms':>10}{'host ms':>10}{'/ ours':>9}{'peak MiB':>12}"]
     for name, make in cases(arguments.tiny, getattr(torch, arguments.dtype)):
         if arguments.only not in name:
             continue
