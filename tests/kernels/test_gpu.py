@@ -104,6 +104,47 @@ def test_cross_entropy(dtype, classes, kind, kwargs):
         near(made, exact, dtype)
 
 
+@every_dtype
+@pytest.mark.parametrize("classes", [10, 50257])
+def test_calls_like_earlier_ones(dtype, classes):
+    """With other numbers, in another stream, and of a graph that is captured once and replayed."""
+    z, y = logits(64, classes, dtype=dtype).requires_grad_(), indices(64, classes)
+    t = torch.rand(64, classes, device="cuda").to(dtype)
+
+    def step():
+        losses = ls.cross_entropy(z, y, label_smoothing=0.1), ls.binary_cross_entropy_with_logits(z, t)
+        return [(loss.detach(), *torch.autograd.grad(2 * loss, z)) for loss in losses]
+
+    def check(made):
+        wide, labels, options = z.detach().double(), t.double(), CategoricalOptions(label_smoothing=0.1)
+        exact = (
+            lambda x: reference.cross_entropy(x, y, None, options),
+            lambda x: reference.binary_cross_entropy_with_logits(x, labels, None, None, BinaryOptions()),
+        )
+        for (loss, gradient), function in zip(made, exact, strict=True):
+            true_loss, true_gradient = value_and_grad(function, wide)
+            near((loss, gradient), (true_loss, 2 * true_gradient), dtype)
+
+    stream = torch.cuda.Stream()
+    for where in (torch.cuda.current_stream(), stream, stream):
+        where.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(where):
+            made = step()
+        torch.cuda.synchronize()
+        check(made)
+        with torch.no_grad():
+            z.normal_(), y.random_(0, classes), t.uniform_()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        made = step()
+    for _ in range(2):
+        with torch.no_grad():
+            z.normal_(), y.random_(0, classes), t.uniform_()
+        graph.replay()
+        torch.cuda.synchronize()
+        check(made)
+
+
 @pytest.mark.parametrize("classes", [10, 1000, 32000, 50257])
 @pytest.mark.parametrize("kind", ["index", "soft"])
 def test_statistics(classes, kind):

@@ -7,9 +7,11 @@ and that every launch compiles for the GPUs that it is made for without spilling
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -214,6 +216,20 @@ def test_a_plan_refuses_what_the_losses_refuse():
         ):
             with pytest.raises(ls.InputError):
                 wrong()
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"label_smoothing": 0.1}], ids=["plain", "smoothing"])
+def test_a_plan_keeps_no_tensor_of_its_first_call(kwargs):
+    def tensors():
+        z, y = torch.randn(7, 33, requires_grad=True), torch.randint(0, 33, (7,))
+        weight, t = torch.rand(33), torch.rand(7, 33)
+        ls.cross_entropy(z, y, weight, **kwargs).backward()
+        ls.binary_cross_entropy_with_logits(z, t).backward()
+        return [weakref.ref(x) for x in (z, y, weight, t, z.grad)]
+
+    left = tensors()
+    gc.collect()
+    assert [x() for x in left] == [None] * 5
 
 
 def test_under_autocast_a_planned_loss_is_float32():
