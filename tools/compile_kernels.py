@@ -4,7 +4,8 @@
 
 Each case is a call of a loss and its backward on CPU tensors. Every launch on the way is compiled for each target, from
 the very arguments that it was given, and not run: so what comes of the call is no number. A kernel that spills
-registers, or does not compile, makes the exit status 1. Without --all a representative few of the cases.
+registers within a loop, or more than a few anywhere, or does not compile, makes the exit status 1. Without --all a
+representative few of the cases.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ triton.knobs.nvidia.dump_ptxas_log = True
 
 TARGETS = (80, 90, 100)
 
-TOLERATED = 16
-"""Bytes: ptxas spills a number or two that no loop needs, to let one more program onto a multiprocessor."""
+TOLERATED = 32
+"""Bytes written and read: ptxas puts a few numbers aside before the loops and takes them back behind, to let one more
+program onto a multiprocessor."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
@@ -49,6 +51,12 @@ class Usage(NamedTuple):
     warps: int
     registers: int
     spilled: int
+    in_loops: int = 0
+
+    @property
+    def fails(self) -> bool:
+        """Whether the spilling costs time."""
+        return self.in_loops > 0 or self.spilled > TOLERATED
 
 
 def compiled(kernel: triton.JITFunction, arguments: dict[str, object], warps: int, capability: int) -> Usage:
@@ -61,8 +69,21 @@ def compiled(kernel: triton.JITFunction, arguments: dict[str, object], warps: in
     parsed, signature, constants, attributes = kernel._pack_args(backend, options, bound, specialization, None)
     source = ASTSource(kernel, signature, constants, attributes)
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        triton.compile(source, target=target, options=parsed.__dict__)
-    return Usage(kernel.fn.__name__, capability, warps, *resources(told.getvalue()))
+        made = triton.compile(source, target=target, options=parsed.__dict__)
+    usage = Usage(kernel.fn.__name__, capability, warps, *resources(told.getvalue()))
+    return usage._replace(in_loops=spills_in_loops(made.asm["sass"])) if usage.spilled else usage
+
+
+def spills_in_loops(sass: str) -> int:
+    """Instructions between a label and a jump back to it that move registers to or from a thread's own memory."""
+    lines, labels, loops = sass.splitlines(), {}, []
+    for place, line in enumerate(lines):
+        if label := re.match(r"(LBB\d+):", line):
+            labels[label[1]] = place
+        elif (jump := re.search(r"\bBRA\b.*\b(LBB\d+)", line)) and jump[1] in labels:
+            loops.append(range(labels[jump[1]], place))
+    spills = [place for place, line in enumerate(lines) if re.search(r"\b(LDL|STL)\b", line)]
+    return sum(any(place in loop for loop in loops) for place in spills)
 
 
 def resources(log: str) -> tuple[int, int]:
@@ -194,10 +215,11 @@ def main() -> int:
     for case in cases[index::parts]:
         for usage in usages(case.call, tuple(arguments.targets)):
             launches += 1
-            spilled, failed = spilled + (usage.spilled > 0), failed + (usage.spilled > TOLERATED)
+            spilled, failed = spilled + (usage.spilled > 0), failed + usage.fails
             took = f"{usage.warps} warps, {usage.registers} registers, {usage.spilled} bytes spilled"
+            took += f", {usage.in_loops} times in a loop" if usage.spilled else ""
             print(f"{case.name}: {usage.kernel} sm_{usage.target}, {took}", flush=True)
-    print(f"{launches} kernels compiled, {spilled} of them spill")
+    print(f"{launches} kernels compiled, {spilled} of them spill, {failed} in a loop or much")
     return failed > 0
 
 
