@@ -65,9 +65,9 @@ RICH = Sizes(
 """Soft targets, label smoothing, the focal loss, softcap or statistics: more numbers of each class at a time."""
 
 DOUBLE = Sizes(
-    short=512,
+    short=256,
     single=((2048, 16),),
-    long=((float("inf"), 1024, 16),),
+    long=((float("inf"), 512, 8),),
     strided=(16, 8, 4),
 )
 """Everything in float64, of which one number takes two registers."""
