@@ -2,7 +2,7 @@
 #   make report   losscope on its built-in example; ends with where the report is
 #   make test     lint, types, tests and the examples in the docstrings
 #   make bench    side by side with the peers
-#   make kernels  the GPU kernels compiled in every way, half an hour: which registers they take, and none spilled
+#   make kernels  the GPU kernels compiled in every way, half an hour: which registers they take, and none spilled in a loop
 #   make docs     the site, into build/site
 #   make figures  the pictures of the README
 #   make clean    removes what these made

@@ -209,6 +209,7 @@ def test_a_plan_refuses_what_the_losses_refuse():
             lambda: ls.cross_entropy(z, torch.full((5,), 40)),
             lambda: ls.cross_entropy(z, y, focal_gamma=True),
             lambda: ls.cross_entropy(z, y, softcap=0.0),
+            lambda: ls.cross_entropy(z, y, ignore_index=-100.0),
             lambda: ls.cross_entropy(z, y[:4]),
             lambda: ls.cross_entropy(z, y, torch.ones(39)),
             lambda: ls.binary_cross_entropy_with_logits(z, 2 * torch.ones(5, 40)),

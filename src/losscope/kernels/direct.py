@@ -139,7 +139,8 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor | None:
     """Of raw outputs in training, or of few; torch's loss of an infinite one is not finite where 0·∞ is 0."""
     if not are_plain_labels(z, target, weight, pos_weight, reduction, extras):
-        return _planned_labels(z, target, weight, pos_weight, reduction, extras)
+        planned = dispatch.planned(z) if _are_without_options(weight, pos_weight, extras) else None
+        return None if planned is None else planned.binary_cross_entropy_with_logits(z, target, reduction)
     if reduction == "none":
         return None
     try:
@@ -154,21 +155,6 @@ def binary_cross_entropy_with_logits(
     except _REFUSALS:
         return None
     return loss if math.isfinite(loss.item()) else None
-
-
-def _planned_labels(
-    z: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    pos_weight: Tensor | None,
-    reduction: str,
-    extras: tuple[object, ...],
-) -> Tensor | None:
-    """On a GPU."""
-    planned = dispatch.planned(z)
-    if planned is None or not _are_without_options(weight, pos_weight, extras):
-        return None
-    return planned.binary_cross_entropy_with_logits(z, target, reduction)
 
 
 def are_plain_labels(

@@ -29,7 +29,7 @@ def cross_entropy(
     z: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, extras: tuple[object, ...]
 ) -> Tensor | None:
     """Σ ℓ_i or their mean; None where it is not served, or a target may be out of range."""
-    if not _are_served(z, target, weight) or target.dtype is not torch.int64:
+    if not _are_served(z, target, weight) or target.dtype is not torch.int64 or type(ignore_index) is not int:
         return None
     if z.ndim != 2 or target.shape != z.shape[:1]:
         return None

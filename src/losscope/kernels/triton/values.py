@@ -29,15 +29,11 @@ def binary_cross_entropy(z: Tensor, call: Call, scale: Tensor | float | None) ->
     dtype, gradient = real(z, call.target), None if scale is None else torch.empty_like(z)
     each = z.new_empty(z.shape, dtype=dtype) if call.options.reduction == "none" else None
     work = measuring(z, call, scale, gradient, each)
-    if gradient is not None and not _is_same(work.arguments["gradient"], gradient):
+    if gradient is not None and work.arguments["gradient"].data_ptr() != gradient.data_ptr():
         gradient = work.arguments["gradient"]  # of tensors that no two steps describe all are copies, in one piece
     losses = z.new_empty(work.programs, dtype=dtype) if each is None else each
     launch(work._replace(arguments=work.arguments | {"losses": losses}))
     return losses, gradient
-
-
-def _is_same(x: Tensor, y: Tensor) -> bool:
-    return x.data_ptr() == y.data_ptr()
 
 
 def multiplied(z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, gradient: Tensor) -> Tensor:
