@@ -497,6 +497,13 @@ def test_binary_shapes_and_strides(shape, weight, rearrange):
     torch.testing.assert_close(ours, loss_and_gradient(function, z, t, weight=w))
 
 
+def test_a_smoothed_label_keeps_the_digits_of_its_rest():
+    """1 − t of t = 1 − ε/2, times a large logit: ε/2 · 10⁴."""
+    z, t = torch.full((3,), 1e4, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    loss = ls.binary_cross_entropy_with_logits(z, t, label_smoothing=0.001)
+    torch.testing.assert_close(loss, torch.tensor(5.0, dtype=torch.float64), rtol=1e-15, atol=0)
+
+
 def test_transposed_labels_are_not_copied():
     z, t = torch.randn(30, 20).t(), torch.rand(30, 20).t()
     ours = loss_and_gradient(ls.binary_cross_entropy_with_logits, z, t)

@@ -74,9 +74,10 @@ def binary_cross_entropy(
         counted = inside & (hard != tl.full([], ignore_index, REAL).to(target.dtype.element_ty).to(REAL))
     x = load(z, i, h, z_row, z_column, counted, REAL)
     t = tl.where(counted, hard, 0.0)
-    if SMOOTHED:
+    rest_of_t = 1.0 - t
+    if SMOOTHED:  # both: of a smoothed 1 the rest has lost its digits
         epsilon = tl.full([], smoothing, REAL)
-        t = (1.0 - epsilon) * t + 0.5 * epsilon
+        t, rest_of_t = (1.0 - epsilon) * t + 0.5 * epsilon, (1.0 - epsilon) * rest_of_t + 0.5 * epsilon
 
     rest, p, p_other = label(x, QUICK)
     if FOCAL or POSITIVE:
@@ -91,9 +92,9 @@ def binary_cross_entropy(
         if POSITIVE:
             positive = load(pos_weight, i, h, pos_weight_row, pos_weight_column, inside, REAL)
             loss, slope = positive * loss, positive * slope
-        loss, slope = loss + share(1.0 - t, false_loss), slope + share(1.0 - t, false_slope)
+        loss, slope = loss + share(rest_of_t, false_loss), slope + share(rest_of_t, false_slope)
     else:  # the two add up to less
-        loss, slope = rest + share(tl.where(x > 0.0, 1.0 - t, t), tl.abs(x)), p - t
+        loss, slope = rest + share(tl.where(x > 0.0, rest_of_t, t), tl.abs(x)), p - t
     if WEIGHTED:
         w = load(weight, i, h, weight_row, weight_column, inside, REAL)
         loss, slope = w * loss, w * slope
