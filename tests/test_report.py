@@ -3,11 +3,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from axe_core_python.sync_playwright import Axe
 
 import losscope as ls
+from losscope.io import open_source
 from losscope.reporting import InMemory, build, data
 
 NASTY = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>owl", "{{ 7 * 7 }} & $x$")
@@ -388,6 +390,25 @@ def test_one_output_without_a_dimension_of_its_own(tmp_path, name):
     z = torch.randn(40, generator=torch.Generator().manual_seed(5))
     report = ls.report(name, z, (z > 0.2).float(), tmp_path / "report.html")
     assert report.samples[0].rows[0].cells == pytest.approx([float(z[0])])
+
+
+def test_a_file_gives_the_report_of_its_tensors(tmp_path):
+    z, y = samples()
+    file = tmp_path / "mine.npz"
+    np.savez(file, scores=z.numpy(), truth=y.numpy(), other=z.numpy())
+    made = ls.report("cross_entropy", file, path=tmp_path / "a.html", outputs="scores", targets="truth")
+    of_tensors = ls.report("cross_entropy", z, y, tmp_path / "b.html", title="mine.npz")
+    of_source = ls.report("cross_entropy", open_source(file, "scores", "truth"), path=tmp_path / "c.html")
+    assert made.title == "mine.npz"
+    told = [
+        {k: v for k, v in r.to_dict().items() if k not in ("given", "title")} for r in (made, of_tensors, of_source)
+    ]
+    assert told[0] == told[1] == told[2]
+    with pytest.raises(ls.InputError, match="no outputs beside tensors"):
+        ls.report("cross_entropy", z, y, tmp_path / "d.html", outputs="scores")
+    with pytest.raises(ls.InputError, match="y: targets beside the outputs"):
+        ls.report("cross_entropy", z, path=tmp_path / "d.html")
+    assert not (tmp_path / "d.html").exists()
 
 
 def test_everything_ignored_still_gives_a_page(tmp_path):

@@ -63,6 +63,19 @@ def test_four_ranks_give_the_same_digits_whatever_the_batches(file):
     assert all(start % 250 == 0 for start, _ in parts)  # whole row groups
 
 
+def reported(path, folder):
+    """The numbers of a page about the file, and of one about tensors of this rank's own."""
+    rank = torch.distributed.get_rank()
+    of_file = ls.report("cross_entropy", path, path=folder / f"file{rank}.html")
+    own = next(open_source(path).batches(50, 100 * rank, 100 * rank + 50))
+    of_tensors = ls.report("cross_entropy", *own, folder / f"own{rank}.html")
+    return json.dumps(of_file.summary.to_dict()), of_tensors.summary.num_samples
+
+
+def test_a_report_is_of_all_rows_of_a_file_and_of_a_rank_s_own_tensors(file, tmp_path):
+    assert on_ranks(2, reported, file, tmp_path) == [(measured(file), 50)] * 2
+
+
 class Rows:
     """As much of a source as sharing needs."""
 

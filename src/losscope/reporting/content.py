@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 from torch import Tensor, nn
 
 from losscope.figures import for_summary
+from losscope.io import Source
+from losscope.io.given import FILE, Path, check_at_hand, opened
 from losscope.linting import Finding
 from losscope.losses import Loss, as_loss
 from losscope.reporting.advice import Advice, advice, first_of_all
@@ -22,7 +24,7 @@ from losscope.reporting.findings import look, plain
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
 from losscope.reporting.writing import check_page, write_text
-from losscope.summary import Summary, SummaryResult
+from losscope.summary import Summary, SummaryResult, summarize
 from losscope.summary.data import Data
 from losscope.summary.streaming import stream
 
@@ -85,13 +87,13 @@ class Report:
         """As JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: Path) -> pathlib.Path:
         """Writes the page, and beside it the same numbers with the ending .json; the page's path.
 
         Raises:
             InputError: the path is not one to write a page to.
         """
-        page = Path(path)
+        page = pathlib.Path(path)
         check_page(page)
         numbers, html = self.to_json(), self.html()  # both are there before the first is written
         write_text(page.with_suffix(".json"), numbers)
@@ -101,12 +103,14 @@ class Report:
 
 def report(
     loss: Loss | nn.Module | str,
-    z: Tensor,
-    y: Tensor,
-    path: str | os.PathLike[str] = "report.html",
+    z: Tensor | Source | Path,
+    y: Tensor | Path | None = None,
+    path: Path = "report.html",
     *,
+    outputs: str | None = None,
+    targets: str | None = None,
     class_names: Sequence[str] | None = None,
-    title: str = "Outputs and targets",
+    title: str | None = None,
     samples: int = 3,
     rows: Sequence[int] | None = None,
     findings: Iterable[Finding] | None = None,
@@ -115,11 +119,15 @@ def report(
 
     Args:
         loss: a loss of losscope, its name, or a torch loss module.
-        z: raw outputs (N, …), as the loss takes them.
-        y: targets (N, …), as the loss takes them.
+        z: raw outputs (N, …), as the loss takes them; or the file that holds them, of any kind that ``summarize``
+            reads, or a :class:`losscope.io.Source`. A file is read a few rows at a time;
+            ranks share its rows out, and tensors are this rank's own, as of ``summarize``.
+        y: targets (N, …), as the loss takes them; of a file, the targets' own file where they have one.
         path: of the page, which ends with .html; the numbers are beside it as .json.
+        outputs: the name of z in the file, as :func:`losscope.io.open_source` takes it.
+        targets: the name of the targets in the file, likewise.
         class_names: H names, of the classes or of the labels.
-        title: what the page is about.
+        title: what the page is about; the file's name unless given.
         samples: how many samples are shown step by step: the first, and the worst.
         rows: which samples are shown instead.
         findings: what ``losscope.lint`` found, where it has looked already.
@@ -139,18 +147,32 @@ def report(
         0.5
         >>> folder.cleanup()
     """
-    check_page(Path(path))
+    check_page(pathlib.Path(path))
+    ours, data = as_loss(loss, where="report"), _data(z, y, outputs, targets)
+    check_rows(data, rows or ())
     made = build(
-        as_loss(loss, where="report"),
-        InMemory(z, y),
+        ours,
+        data,
         class_names=class_names,
-        title=title,
+        title=title or _title(z),
         samples=samples,
         rows=rows,
         findings=findings,
+        summary=summarize(ours, data, labels=class_names) if isinstance(data, Source) else None,
     )
     made.save(path)
     return made
+
+
+def _data(z: Tensor | Source | Path, y: Any, outputs: str | None, targets: str | None) -> Source | InMemory:
+    if isinstance(z, FILE):
+        return opened("report", z, y, outputs, targets)
+    check_at_hand("report", y, outputs, targets)
+    return InMemory(z, y)
+
+
+def _title(z: Tensor | Source | Path) -> str:
+    return pathlib.Path(z).name if isinstance(z, str | os.PathLike) else "Outputs and targets"
 
 
 def build(
@@ -182,7 +204,9 @@ def build(
         InputError: something does not fit.
     """
     check_rows(data, rows or ())
-    result = stream(Summary(loss, labels=class_names), data).compute() if summary is None else summary
+    result = (
+        stream(Summary(loss, labels=class_names, sync_on_compute=False), data).compute() if summary is None else summary
+    )
     chosen = choose(result, samples, rows)
     shown = {*chosen, *(sample.index for sample in result.worst)}
     return Report(

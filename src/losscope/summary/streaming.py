@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from losscope.errors import InputError, describe
-from losscope.io import Source, open_source
+from losscope.errors import InputError
+from losscope.io import Source
+from losscope.io.given import FILE, Path, check_at_hand, opened
 from losscope.losses import Loss
 from losscope.summary import progress as bars
 from losscope.summary import ranks
 from losscope.summary.data import Data, rows_at_once
 from losscope.summary.metric import Summary, whole_number
 from losscope.summary.result import SummaryResult
-
-Path = str | os.PathLike[str]
 
 
 def summarize(
@@ -88,14 +86,13 @@ def summarize(
     if batch_rows is not None:
         whole_number("batch_rows", batch_rows, 1)
     make = partial(Summary, loss, labels=labels, top_k=top_k, worst=worst, class_limit=class_limit)
-    if not isinstance(z, Source | str | os.PathLike):
-        _check_tensors(y, {"outputs": outputs, "targets": targets})
+    if not isinstance(z, FILE):
+        check_at_hand("summarize", y, outputs, targets)
         return _of_tensors(make(sync_on_compute=False), z, y, batch_rows)
-    opened = partial(_open, z, y, outputs, targets)
     with ranks.together() as group:
 
         def measured() -> Summary:
-            summary, data = make(process_group=group), opened()
+            summary, data = make(process_group=group), opened("summarize", z, y, outputs, targets)
             with bars.progress(shown=progress and ranks.rank() == 0) as told:
                 return stream(summary, data, ranks.share(data), batch_rows, told)
 
@@ -132,27 +129,6 @@ def stream(
         at += len(y)
         told(at - start, stop - start)
     return summary
-
-
-def _open(z: Source | Path, y: object, outputs: str | None, targets: str | None) -> Source:
-    if isinstance(z, Source):
-        _check_nothing("a Source, which has its targets", {"y": y, "outputs": outputs, "targets": targets})
-        return z
-    if y is not None and not isinstance(y, str | os.PathLike):
-        raise InputError("summarize", "y: the file of the targets, or None", describe(y), "give both as files, or none")
-    return open_source(z, outputs, targets, y)
-
-
-def _check_tensors(y: object, names: dict[str, object]) -> None:
-    if y is None:
-        raise InputError("summarize", "y: targets beside the outputs", "none", "pass z and y, or the file of both")
-    _check_nothing("tensors, which need no names", names)
-
-
-def _check_nothing(beside: str, given: dict[str, object]) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise InputError("summarize", f"no {name} beside {beside}", describe(value), "leave it out")
 
 
 def _of_tensors(summary: Summary, z: Tensor, y: Any, batch_rows: int | None) -> SummaryResult:
