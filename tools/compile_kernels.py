@@ -24,6 +24,7 @@ os.environ.pop("TRITON_INTERPRET", None)  # what is interpreted is not compiled,
 
 import torch
 import triton
+from sass import spills_in_loops
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
@@ -72,18 +73,6 @@ def compiled(kernel: triton.JITFunction, arguments: dict[str, object], warps: in
         made = triton.compile(source, target=target, options=parsed.__dict__)
     usage = Usage(kernel.fn.__name__, capability, warps, *resources(told.getvalue()))
     return usage._replace(in_loops=spills_in_loops(made.asm["sass"])) if usage.spilled else usage
-
-
-def spills_in_loops(sass: str) -> int:
-    """Instructions between a label and a jump back to it that move registers to or from a thread's own memory."""
-    lines, labels, loops = sass.splitlines(), {}, []
-    for place, line in enumerate(lines):
-        if label := re.match(r"(LBB\d+):", line):
-            labels[label[1]] = place
-        elif (jump := re.search(r"\bBRA\b.*\b(LBB\d+)", line)) and jump[1] in labels:
-            loops.append(range(labels[jump[1]], place))
-    spills = [place for place, line in enumerate(lines) if re.search(r"\b(LDL|STL)\b", line)]
-    return sum(any(place in loop for loop in loops) for place in spills)
 
 
 def resources(log: str) -> tuple[int, int]:
