@@ -195,6 +195,7 @@ def linear_losses() -> dict[str, Callable[..., Tensor]]:
 
     found: dict[str, Callable[..., Tensor]] = {
         OURS: ls.linear_cross_entropy,
+        f"{OURS}, recompute": partial(ls.linear_cross_entropy, recompute=True),
         "torch eager": full,
         "torch.compile": torch.compile(full, dynamic=False),
     }

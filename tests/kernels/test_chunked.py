@@ -1,12 +1,14 @@
 """The linear loss a chunk at a time: the reference's numbers, whatever the chunk, and the logits never held."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import losscope as ls
-from losscope.kernels.chunked import sweep
+from losscope.kernels.chunked import sweep, twice
 
 F64 = torch.float64
 OPTIONS = st.fixed_dictionaries(
@@ -14,6 +16,7 @@ OPTIONS = st.fixed_dictionaries(
         "reduction": st.sampled_from(["none", "mean", "sum"]),
         "z_loss": st.sampled_from([0.0, 0.1]),
         "softcap": st.sampled_from([None, 3.0]),
+        "recompute": st.booleans(),
         "extra": st.sampled_from([{}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}]),
     }
 )
@@ -23,7 +26,9 @@ OPTIONS = st.fixed_dictionaries(
 def _small_chunks(monkeypatch, request):
     """Chunks of three rows, so that small problems are many chunks; "cpu" and "triton" write dz where z lay."""
     monkeypatch.setattr(sweep, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(sweep, "CHUNK_BYTES_OF_16_BITS", 1)
     monkeypatch.setattr(sweep, "FEWEST_ROWS", 3)
+    monkeypatch.setattr(twice, "CLASSES", 2)
     with ls.kernels.use(request.param):
         yield
 
@@ -105,45 +110,50 @@ def test_two_backwards_add_up_in_grad():
     torch.testing.assert_close(layer[1].grad, 2 * once)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("frozen", range(3))
-def test_a_frozen_part_leaves_the_others_their_gradients(frozen):
+def test_a_frozen_part_leaves_the_others_their_gradients(frozen, recompute):
     layer, y = problem()
     layer[frozen].requires_grad_(False)
-    (_, gradients), (_, right) = both(layer, y)
+    (_, gradients), (_, right) = both(layer, y, recompute=recompute)
     for got, want in zip(gradients, right, strict=True):
         torch.testing.assert_close(got, want)
 
 
-def test_an_ignored_row_may_hold_anything():
+@pytest.mark.parametrize("recompute", [False, True])
+def test_an_ignored_row_may_hold_anything(recompute):
     layer, y = problem()
     y[4] = -100
     with torch.no_grad():
         layer[0][4] = torch.inf
-    (loss, gradients), _ = both(layer, y)
+    (loss, gradients), _ = both(layer, y, recompute=recompute)
     assert loss.isfinite()
     assert not gradients[0][4].any()
     assert gradients[0][:4].isfinite().all()
 
 
-def test_nothing_counts_gives_nan_and_no_gradient():
+@pytest.mark.parametrize("recompute", [False, True])
+def test_nothing_counts_gives_nan_and_no_gradient(recompute):
     layer, y = problem()
-    (loss, gradients), _ = both(layer, torch.full_like(y, -100))
+    (loss, gradients), _ = both(layer, torch.full_like(y, -100), recompute=recompute)
     assert loss.isnan()
     assert not any(g.any() for g in gradients)
 
 
 def test_no_gradient_is_computed_that_nobody_wants(monkeypatch):
     layer, y = problem()
-    monkeypatch.setattr(sweep, "_spend", lambda *_: pytest.fail("a gradient was computed"))
+    monkeypatch.setattr(sweep, "spend", lambda *_: pytest.fail("a gradient was computed"))
     with torch.no_grad():
         ls.linear_cross_entropy(layer[0], layer[1], y)
 
 
 def test_second_derivative():
     layer, y = problem(n=5, d=2, h=3)
-    f = lambda x, w, b: ls.linear_cross_entropy(x, w, y, linear_bias=b, label_smoothing=0.1)  # noqa: E731
-    assert torch.autograd.gradcheck(f, layer)
-    assert torch.autograd.gradgradcheck(f, layer)
+    for recompute in (False, True):
+        options = {"label_smoothing": 0.1, "recompute": recompute}
+        f = lambda x, w, b, options=options: ls.linear_cross_entropy(x, w, y, linear_bias=b, **options)  # noqa: E731
+        assert torch.autograd.gradcheck(f, layer)
+        assert torch.autograd.gradgradcheck(f, layer)
 
 
 def test_statistics_are_those_of_the_logits():
@@ -161,6 +171,54 @@ def test_further_dimensions_of_the_weight():
     y = torch.randint(0, 4, (6, 5), generator=g)
     got = ls.linear_cross_entropy(x, w, y)
     torch.testing.assert_close(got, torch.nn.functional.linear_cross_entropy(x, w, y))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_weight_s_dimensions_in_any_order_in_memory(order, recompute):
+    g = torch.Generator().manual_seed(0)
+    x, shape = torch.randn(6, 3, generator=g, dtype=F64), (5, 4, 3)
+    in_memory = torch.randn(*(shape[d] for d in order), generator=g, dtype=F64)
+    w = in_memory.permute(*(order.index(d) for d in range(3)))
+    y = torch.randint(0, 5, (6, 4), generator=g)
+    got, right = (t.detach().clone(memory_format=torch.preserve_format).requires_grad_() for t in (w, w))
+    ls.linear_cross_entropy(x, got, y, recompute=recompute).backward()
+    torch.nn.functional.cross_entropy(torch.einsum("nd,hkd->nhk", x, right), y).backward()
+    torch.testing.assert_close(got.grad, right.grad)
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_weight_gradient_of_logits_made_twice_is_rounded_once(dtype, rows, monkeypatch):
+    """256 equal rows: a bfloat16 sum would stop growing long before the end."""
+    monkeypatch.setattr(sweep, "FEWEST_ROWS", rows)
+    layer, _ = problem(n=1, dtype=dtype)
+    x = layer[0].detach().expand(256, -1).contiguous()
+    w, y = layer[1], torch.zeros(256, dtype=torch.long)
+    (got,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, y, reduction="sum", recompute=True), w)
+    exact = w.detach().double().requires_grad_()
+    (want,) = torch.autograd.grad(torch.nn.functional.cross_entropy(x.double() @ exact.T, y, reduction="sum"), exact)
+    torch.testing.assert_close(got.double(), want, rtol=2e-2, atol=2e-2 * want.abs().max().item())
+
+
+def peak(call):
+    """The most bytes that torch had given out at once for the call."""
+    call()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    events = profile.profiler.kineto_results.events()
+    return max(itertools.accumulate(event.nbytes() for event in events if event.name() == "[memory]"))
+
+
+def test_logits_made_twice_take_no_float32_copy_of_the_weight_s_gradient():
+    layer, y = problem(n=30, d=200, h=1000, dtype=torch.bfloat16)
+    copy = 4 * layer[1].numel()
+
+    def held(**options):
+        return peak(lambda: torch.autograd.grad(ls.linear_cross_entropy(layer[0], layer[1], y, **options), layer[1]))
+
+    assert held() > 1.5 * copy  # and the gradient itself, half as large
+    assert held(recompute=True) < 0.75 * copy
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -217,8 +275,8 @@ FILTERED = {
 
 
 @settings(max_examples=12)
-@given(st.sampled_from(sorted(FILTERED)), st.integers(0, 9), st.sampled_from([0.0, 1e-4, 1e-2, 0.2]))
-def test_what_is_left_out_is_bounded(name, seed, eps):
+@given(st.sampled_from(sorted(FILTERED)), st.integers(0, 9), st.sampled_from([0.0, 1e-4, 1e-2, 0.2]), st.booleans())
+def test_what_is_left_out_is_bounded(name, seed, eps, recompute):
     """|Δdx_i| ≤ eps |u_i| Σ_h |W_h|, |ΔdW_h| ≤ eps Σ_i |u_i| |x_i|; the loss and db are exact."""
     x, w, b, y = peaked(seed)
     options = {**FILTERED[name]}
@@ -226,7 +284,7 @@ def test_what_is_left_out_is_bounded(name, seed, eps):
     upstream = torch.linspace(-1, 1, 23, dtype=F64) if options.get("reduction") == "none" else torch.ones((), dtype=F64)
     results = []
     for filter_eps in (eps, None):
-        loss = ls.linear_cross_entropy(x, w, y, linear_bias=b, filter_eps=filter_eps, **options)
+        loss = ls.linear_cross_entropy(x, w, y, linear_bias=b, filter_eps=filter_eps, recompute=recompute, **options)
         results.append((loss.detach(), *torch.autograd.grad(loss, (x, w, b), upstream)))
     (loss, dx, dw, db), (right_loss, right_dx, right_dw, right_db) = results
     assert torch.equal(loss, right_loss)
@@ -242,12 +300,15 @@ def test_what_is_left_out_is_bounded(name, seed, eps):
     assert ((dw - right_dw).abs() <= each @ x.detach().abs() + rounding).all()
 
 
-def test_classes_are_left_out_and_targets_never():
+@pytest.mark.parametrize("recompute", [False, True])
+def test_classes_are_left_out_and_targets_never(recompute, monkeypatch):
     """One chunk of one row: what is kept is the target's class, and those that are more likely than eps."""
     x, w, _, _ = peaked(n=1)
     likely = (x @ w.T).softmax(1)[0]
     rare = int(likely.argmin())
-    (dw,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, torch.tensor([rare]), filter_eps=0.01), w)
+    monkeypatch.setattr(twice, "CLASSES", 60)  # of a few, more than half may be likely
+    options = {"filter_eps": 0.01, "recompute": recompute}
+    (dw,) = torch.autograd.grad(ls.linear_cross_entropy(x, w, torch.tensor([rare]), **options), w)
     kept = likely > 0.01
     kept[rare] = True
     assert 1 < kept.sum() < 60
@@ -286,6 +347,15 @@ def test_filter_eps_is_not_for_label_smoothing():
     module = ls.LinearCrossEntropyLoss(4, 60, label_smoothing=0.1, filter_eps=1e-3)
     with pytest.raises(ls.InputError, match="label_smoothing"):
         module(torch.zeros(2, 4), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_module_recomputes(recompute, monkeypatch):
+    seen = []
+    monkeypatch.setattr(twice, "sweep", lambda *a, sweep=twice.sweep: (seen.append(True), sweep(*a))[1])
+    module = ls.LinearCrossEntropyLoss(4, 60, recompute=recompute)
+    module(torch.randn(9, 4), torch.zeros(9).long()).backward()
+    assert seen == [True] * recompute
 
 
 def test_the_module_filters():

@@ -18,6 +18,7 @@ N, D, H = 40, 8, 300
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr(sweep, "CHUNK_BYTES", 4 * H * 7)
+    monkeypatch.setattr(sweep, "CHUNK_BYTES_OF_16_BITS", 4 * H * 7)
     monkeypatch.setattr(sweep, "FEWEST_ROWS", 7)
     torch.compiler.reset()
     yield
@@ -36,7 +37,7 @@ def loss(x, w, b, y, **options):
     return ls.linear_cross_entropy(x, w, y, linear_bias=b, **options)
 
 
-def of_logits(x, w, b, y, **options):
+def of_logits(x, w, b, y, recompute=False, **options):
     return ls.cross_entropy(F.linear(x, w, b), y, **options)
 
 
@@ -55,6 +56,8 @@ CASES = {
     "tensor": {"normalizer": torch.tensor(9)},
     "many": {"label_smoothing": 0.1, "z_loss": 0.01, "softcap": 5.0, "weight": torch.linspace(0.5, 2, H)},
     "focal": {"focal_gamma": 2.0, "reduction": "sum"},
+    "twice": {"recompute": True},
+    "twice, none": {"recompute": True, "reduction": "none", "label_smoothing": 0.1},
 }
 
 
@@ -145,8 +148,10 @@ def test_the_operator_is_what_it_says(kernel, upstream):
     operator = torch.ops.losscope.linear_cross_entropy.default
     for wanted, bias, stats in ([True, True, True], b, True), ([False, True, False], None, False):
         leaves = (x if wanted[0] else x.detach(), w, bias)
-        arguments = (*leaves, y, None, upstream, wanted, -100, 0.0, 0.0, 0.0, None, stats, None, kernel)
-        torch.library.opcheck(operator, arguments)
+        for recompute in (False, True):
+            loss_options = (-100, 0.0, 0.0, 0.0, None, stats)
+            arguments = (*leaves, y, None, upstream, wanted, *loss_options, None, recompute, kernel)
+            torch.library.opcheck(operator, arguments)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit.script

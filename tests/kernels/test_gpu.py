@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 
 import losscope as ls
 from losscope.kernels import reference
-from losscope.kernels.chunked import sweep
+from losscope.kernels.chunked import sweep, twice
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
 pytestmark = [
@@ -269,6 +270,9 @@ def small_chunks(monkeypatch):
     """Some dozen chunks where there would be one."""
     monkeypatch.setattr(sweep, "GPU_CHUNK_BYTES", 2**18)
     monkeypatch.setattr(sweep, "GPU_FEWEST_ROWS", 64)
+    monkeypatch.setattr(sweep, "GPU_TWICE_BYTES", 2**18)
+    monkeypatch.setattr(sweep, "GPU_TWICE_FEWEST", 64)
+    monkeypatch.setattr(twice, "GPU_CLASSES", 1100)
 
 
 @every_dtype
@@ -276,7 +280,8 @@ def small_chunks(monkeypatch):
 @pytest.mark.parametrize("kind", ["index", "soft"])
 @pytest.mark.parametrize("kwargs", [{}, {"label_smoothing": 0.1, "softcap": 20.0, "z_loss": 1e-3}], ids=str)
 @pytest.mark.parametrize("chunks", ["one", "many"])
-def test_linear_cross_entropy(dtype, size, kind, kwargs, chunks, request):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_linear_cross_entropy(dtype, size, kind, kwargs, chunks, recompute, request):
     if chunks == "many":
         request.getfixturevalue("small_chunks")
     n, d, classes = size
@@ -284,7 +289,8 @@ def test_linear_cross_entropy(dtype, size, kind, kwargs, chunks, request):
     bias = torch.randn(classes, device="cuda").to(dtype)
     target = indices(n, classes) if kind == "index" else soft(n, classes, dtype)
     kwargs = kwargs | {"reduction": "sum"}  # ŷ / N is no number of float16
-    made = value_and_grad(lambda x, w, b: ls.linear_cross_entropy(x, w, target, linear_bias=b, **kwargs), x, w, bias)
+    ours = partial(ls.linear_cross_entropy, recompute=recompute, **kwargs)
+    made = value_and_grad(lambda x, w, b: ours(x, w, target, linear_bias=b), x, w, bias)
     wide = target.double() if kind == "soft" else target
     options = CategoricalOptions(**kwargs)
     layer = [t.double() for t in (x, w, bias)]
@@ -292,18 +298,28 @@ def test_linear_cross_entropy(dtype, size, kind, kwargs, chunks, request):
     near(made, exact, dtype, factor=4)
 
 
-def test_the_linear_loss_never_holds_the_logits():
-    n, d, classes = 16384, 256, 50257
+def held_for_gradients(n, d, classes, **options):
+    """Bytes at the most, the gradients among them."""
     x, w, y = logits(n, d, dtype=torch.bfloat16), logits(classes, d, dtype=torch.bfloat16), indices(n, classes)
     x, w = x.requires_grad_(), w.requires_grad_()
-    ls.linear_cross_entropy(x, w, y).backward()  # what a first call takes for good
+    ls.linear_cross_entropy(x, w, y, **options).backward()  # what a first call takes for good
     x.grad = w.grad = None
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    ls.linear_cross_entropy(x, w, y).backward()
-    held = torch.cuda.max_memory_allocated() - before
-    assert held < 0.5 * 2 * n * classes
+    ls.linear_cross_entropy(x, w, y, **options).backward()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def test_the_linear_loss_never_holds_the_logits():
+    n, d, classes = 16384, 256, 50257
+    assert held_for_gradients(n, d, classes) < 0.5 * 2 * n * classes
+
+
+def test_logits_made_twice_leave_the_gradients_and_a_chunk():
+    n, d, classes = 8192, 2048, 128256
+    gradients = 2 * d * (n + classes)
+    assert held_for_gradients(n, d, classes, recompute=True) < gradients + 2**28
 
 
 def test_the_weights_gradient_is_summed_in_float32(small_chunks):

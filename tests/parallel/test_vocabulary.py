@@ -170,12 +170,14 @@ def refusals():
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    z, *_, y, weight = problem()
+    z, _, x, w, _, y, weight = problem()
     mine, group, told = z[:, shards((6, 5))], dist.group.WORLD, []
     calls = [
         lambda: ls.cross_entropy(mine, y + 5, group=group),
         lambda: ls.cross_entropy(mine, y, weight[:5], group=group),
         lambda: ls.cross_entropy(distribute_tensor(z, init_device_mesh("cpu", (2,)), [Shard(0)]), y),
+        lambda: ls.linear_cross_entropy(x, w[shards((6, 5))], y, filter_eps=1e-3, group=group),
+        lambda: ls.linear_cross_entropy(x, w[shards((6, 5))], y, recompute=True, group=group),
     ]
     for call in calls:
         try:
@@ -193,11 +195,13 @@ def refusals():
 
 def test_bad_input_and_second_derivatives_are_refused_on_every_rank(two_ranks):
     for told in (rank["refusals"] for rank in two_ranks):
-        assert len(told) == 4
+        assert len(told) == 6
         assert "0…10" in told[0]
         assert "(11,)" in told[1]
         assert "Shard(1)" in told[2]
-        assert "once_differentiable" in told[3]
+        assert "filter_eps with all classes on one rank" in told[3]
+        assert "recompute with all classes on one rank" in told[4]
+        assert "once_differentiable" in told[5]
 
 
 def dies():

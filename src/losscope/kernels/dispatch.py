@@ -33,7 +33,7 @@ from torch import Tensor
 
 from losscope.errors import InputError, LosscopeWarning
 from losscope.kernels import eager, operator, value_operators
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, LinearOptions, Stats
 from losscope.kernels.protocol import Kernel, Plain
 
 KERNELS = ("reference", "eager", "cpu", "triton")
@@ -180,11 +180,11 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
-    filter_eps: float | None,
+    linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     logits = x.shape[:-1].numel() * linear_weight.shape[:-1].numel()
     kernel = _kernel(x, LARGE_CALL, logits)
-    return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, filter_eps)
+    return kernel.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, linear)
 
 
 def binary_cross_entropy_with_logits(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from losscope.kernels import chunked, reference
 from losscope.kernels.chunked import closed_form
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, LinearOptions, Stats
 from losscope.kernels.readable import readable
 from losscope.kernels.reference import class_dim, upcast
 
@@ -22,6 +22,7 @@ log_softmax = torch.log_softmax
 logsumexp = torch.logsumexp
 linear_logits = reference.linear_logits
 rows = closed_form.rows
+again = closed_form.again
 
 _TORCHS = CategoricalOptions()[3:]  # behind ignore_index, reduction and label_smoothing stands what torch lacks
 
@@ -69,14 +70,14 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
-    filter_eps: float | None = None,
+    linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
     if chunked.serves(x, linear_weight, target, weight):
         # What is being compiled finds the fused kernel when it runs.
         kernel = chunked.FUSED if torch.compiler.is_compiling() else "eager"
         layer = chunked.Layer(x, linear_weight, linear_bias)
-        return chunked.linear_cross_entropy(layer, target, weight, options, kernel, filter_eps)
+        return chunked.linear_cross_entropy(layer, target, weight, options, kernel, linear)
     z = reference.autocast(linear_logits(x, linear_weight, linear_bias))
     return cross_entropy(z, target, weight, options)
 

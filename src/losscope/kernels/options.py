@@ -38,6 +38,17 @@ def are_plain(options: CategoricalOptions, *, soft: bool) -> bool:
     return options.softcap != 0 and (hard or not options.focal_gamma) and options.ignore_index in may_be_ignored
 
 
+class LinearOptions(NamedTuple):
+    """What a linear layer with its loss may leave out or make twice; its other options are those of its loss."""
+
+    filter_eps: float | None = None
+    recompute: bool = False
+
+
+ALL_AT_ONCE = LinearOptions()
+"""Nothing left out, and nothing made twice."""
+
+
 class BinaryOptions(NamedTuple):
     """The options of binary cross-entropy with logits."""
 

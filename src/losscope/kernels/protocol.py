@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, LinearOptions, Stats
 
 
 class Plain(Protocol):
@@ -45,7 +45,7 @@ class Kernel(Protocol):
         linear_bias: Tensor | None,
         weight: Tensor | None,
         options: CategoricalOptions,
-        filter_eps: float | None = None,
+        linear: LinearOptions,
         /,
     ) -> Tensor | tuple[Tensor, Stats]: ...
     def binary_cross_entropy_with_logits(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import ALL_AT_ONCE, BinaryOptions, CategoricalOptions, LinearOptions, Stats
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -193,7 +193,7 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
-    filter_eps: float | None = None,
+    linear: LinearOptions = ALL_AT_ONCE,
 ) -> Tensor | tuple[Tensor, Stats]:
     """Cross-entropy of z = W x + b, with the logits held in memory; of its gradient nothing is left out."""
     return cross_entropy(autocast(linear_logits(x, linear_weight, linear_bias)), target, weight, options)

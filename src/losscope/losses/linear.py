@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 from losscope import validate
 from losscope.errors import InputError, describe
 from losscope.kernels import direct, dispatch
-from losscope.kernels.options import CategoricalOptions, Stats
+from losscope.kernels.options import CategoricalOptions, LinearOptions, Stats
 from losscope.kernels.reference import linear_logits
 from losscope.kernels.sharded.shard import is_dtensor
 from losscope.losses import sharded
@@ -36,6 +36,7 @@ def linear_cross_entropy(
     group: ProcessGroup | None = None,
     return_stats: bool = False,
     filter_eps: float | None = None,
+    recompute: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
     r"""Cross-entropy of z = x Wᵀ + b, in nats.
 
@@ -61,6 +62,10 @@ def linear_cross_entropy(
             is the gradient of the logits and upstream that of ℓ_i: when no other option is set, where every ŷ_ih is
             that small. Each dz_ih is off by at most filter_eps |upstream_i|; loss, statistics and db are exact. None,
             few logits, and a chunk of which more than half of the classes would stay, leave nothing out.
+        recompute: make the logits a second time for dW, some classes and all rows at a time. That takes 8 instead of 6
+            operations for each of the N·D·H, but dW then is written once, in its own dtype: in float16 and bfloat16
+            there is no float32 copy of it while it is summed, and on a GPU a chunk of logits is a fourth as large. In
+            float32 on a CPU it saves nothing, for there the sum is dW itself.
 
     Returns:
         As :func:`losscope.cross_entropy` of ``torch.nn.functional.linear(input, linear_weight, linear_bias)``.
@@ -73,8 +78,8 @@ def linear_cross_entropy(
         >>> linear_cross_entropy(x, w, torch.tensor([1]))
         tensor(0.3133)
 
-    Source: :func:`torch.nn.functional.linear_cross_entropy`; for filter_eps Wijmans et al. 2024, Cut your losses in
-    large-vocabulary language models (arXiv 2411.09009), "gradient filtering".
+    Source: :func:`torch.nn.functional.linear_cross_entropy`; for filter_eps and recompute Wijmans et al. 2024, Cut
+    your losses in large-vocabulary language models (arXiv 2411.09009), section 4.3.
     """
     where = "linear_cross_entropy"
     options = CategoricalOptions(
@@ -89,7 +94,9 @@ def linear_cross_entropy(
     )
     in_shards = group is not None or is_dtensor(linear_weight)
     if filter_eps is not None:
-        _filter(where, filter_eps, options, in_shards)
+        _filter(where, filter_eps, options)
+    if in_shards:
+        _in_shards(where, filter_eps=filter_eps, recompute=recompute or None)
     loss = None
     if group is None:
         loss = direct.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, options)
@@ -107,11 +114,17 @@ def linear_cross_entropy(
         validate.class_weight(where, weight, input, linear_weight.shape[0])
     options = over_ranks(options, target, weight)
     return dispatch.linear_cross_entropy(
-        input, linear_weight, target if soft else target.long(), linear_bias, weight, options, filter_eps
+        input,
+        linear_weight,
+        target if soft else target.long(),
+        linear_bias,
+        weight,
+        options,
+        LinearOptions(filter_eps, recompute),
     )
 
 
-def _filter(where: str, eps: object, options: CategoricalOptions, in_shards: bool) -> None:
+def _filter(where: str, eps: object, options: CategoricalOptions) -> None:
     """``filter_eps`` is in [0, 1), and what it leaves out was not put there on purpose."""
     if not isinstance(eps, (int, float)) or isinstance(eps, bool) or not 0 <= eps < 1:
         raise InputError(
@@ -124,13 +137,15 @@ def _filter(where: str, eps: object, options: CategoricalOptions, in_shards: boo
             f"filter_eps={eps:g} with label_smoothing={options.label_smoothing:g}",
             "leave one of them out: the smoothing's share of each class is small, and so would be left out of most",
         )
-    if in_shards:
-        raise InputError(
-            where,
-            "filter_eps with all classes on one rank",
-            "a shard of them",
-            "leave filter_eps out, or the group",
-        )
+
+
+def _in_shards(where: str, **given: object) -> None:
+    """What is for a layer that is whole was not asked of a part of one."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                where, f"{name} with all classes on one rank", "a shard of them", f"leave {name} out, or the group"
+            )
 
 
 def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -210,6 +225,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
         normalizer: float | Tensor | str | None = None,
         return_stats: bool = False,
         filter_eps: float | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__(
             weight,
@@ -222,7 +238,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
             normalizer=normalizer,
             return_stats=return_stats,
         )
-        self.filter_eps = filter_eps
+        self.filter_eps, self.recompute = filter_eps, recompute
         self.num_classes = num_classes
         self.out_features = out_features
         self.linear = nn.Linear(
@@ -241,6 +257,7 @@ class LinearCrossEntropyLoss(CrossEntropyLoss):
             linear_bias=self._bias(),
             weight=self.weight,
             filter_eps=self.filter_eps,
+            recompute=self.recompute,
             **options._asdict(),
         )
 

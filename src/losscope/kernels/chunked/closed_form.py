@@ -44,12 +44,16 @@ class Softmax(NamedTuple):
         return (self.x[:, some] - self.m).sub_(self.log_total)
 
 
-class Terms(NamedTuple):
-    """ℓ, α, and the β_y that an index target adds at y, else 0: a number for each sample, (n, 1, …)."""
+class Numbers(NamedTuple):
+    """What the gradient needs of each sample, (n, 1, …): m, α / S, and what the target and the open classes are times.
 
-    loss: Tensor
-    alpha: Tensor
-    beta_y: Tensor
+    With them ∂ℓ/∂x_h = (α / S) e^{x_h − m} − kept w_h q_h − share w_h [h is open]; of an index target, kept alone at y.
+    """
+
+    m: Tensor
+    factor: Tensor
+    kept: Tensor
+    share: Tensor
 
 
 def rows(
@@ -59,56 +63,94 @@ def rows(
     ignored = None if target.is_floating_point() else (target == options.ignore_index).unsqueeze(1)
     y = None if ignored is None else hide(target.unsqueeze(1), ignored)
     p = _softmax(z if ignored is None else z.masked_fill_(ignored, 0), options.softcap)
-    beta = _beta(p.x, target, weight, options)
-    terms = _terms(p, y, beta, weight, options)
+    q = target if y is None else None
+    loss, numbers = _terms(p, y, q, weight, options)
     stats = _stats(p, target.argmax(1, keepdim=True) if y is None else y, ignored) if options.return_stats else None
     if upstream is not None:
-        _overwrite(p, y, beta, terms, hide(upstream.unsqueeze(1).to(z.dtype), ignored), options.softcap)
-    return Chunk(hide(terms.loss, ignored).squeeze(1), stats, None if upstream is None else p.x)
+        up = hide(upstream.unsqueeze(1).to(z.dtype), ignored)
+        _overwrite(p.x, y, q, weight, numbers, up, options)
+    kept = torch.stack([each.flatten() for each in numbers])
+    return Chunk(hide(loss, ignored).squeeze(1), stats, None if upstream is None else p.x, kept)
+
+
+def again(
+    z: Tensor,
+    first: int,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    upstream: Tensor,
+    numbers: Tensor,
+) -> Tensor:
+    """∂(Σ_i upstream_i ℓ_i)/∂z of the classes from ``first`` on, by the numbers of each sample, in the memory of z."""
+    some, ignored = slice(first, first + z.shape[1]), None
+    if target.is_floating_point():
+        y, q = None, target[:, some]
+    else:
+        ignored, q = (target == options.ignore_index).unsqueeze(1), None
+        y = hide(target.unsqueeze(1), ignored) - first
+        z.masked_fill_(ignored, 0)
+    _cap(z, options.softcap)
+    up = hide(upstream.unsqueeze(1).to(z.dtype), ignored)
+    each = Numbers(*(n.view(up.shape) for n in numbers))
+    _overwrite(z, y, q, None if weight is None else weight[some], each, up, options)
+    return z
 
 
 def _softmax(x: Tensor, softcap: float | None) -> Softmax:
     """The softcap is written over the logits."""
-    if softcap is not None:
-        for some in blocks(x.shape[1], x):
-            x[:, some] = reference.softcap(x[:, some], softcap)
+    _cap(x, softcap)
     m = reference.maximum(x, 1)
     return Softmax(x, m, _sum(x, lambda some: (x[:, some] - m).exp_()).log())
 
 
-def _beta(x: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions) -> Beta | None:
+def _cap(x: Tensor, softcap: float | None) -> None:
+    if softcap is not None:
+        for some in blocks(x.shape[1], x):
+            x[:, some] = reference.softcap(x[:, some], softcap)
+
+
+def _share(x: Tensor, epsilon: float) -> Tensor:
+    """What smoothing gives each class that is not masked."""
+    return epsilon / _sum(x, lambda some: ~x[:, some].isneginf()) if epsilon else torch.zeros_like(x[:, :1])
+
+
+def _beta(
+    x: Tensor, q: Tensor | None, weight: Tensor | None, kept: Tensor | float, share: Tensor, smoothed: bool
+) -> Beta | None:
     """The target smoothed over the classes that are not masked; an index target by itself has no β but at y."""
-    soft, epsilon = target.is_floating_point(), options.label_smoothing
-    if not (soft or epsilon):
+    if q is None and not smoothed:
         return None
-    share = epsilon / _sum(x, lambda some: ~x[:, some].isneginf()) if epsilon else None
 
     def beta(some: slice) -> Tensor:
-        q = (1 - epsilon) * target[:, some].to(x.dtype) if soft else torch.zeros_like(x[:, some])
-        q = q if share is None else q + share.masked_fill(x[:, some].isneginf(), 0)
-        return q if weight is None else q * weight[some].to(x.dtype).view(-1, *[1] * (x.ndim - 2))
+        t = torch.zeros_like(x[:, some]) if q is None else kept * q[:, some].to(x.dtype)
+        t = t + share.masked_fill(x[:, some].isneginf(), 0) if smoothed else t
+        return t if weight is None else t * weight[some].to(x.dtype).view(-1, *[1] * (x.ndim - 2))
 
     return beta
 
 
 def _terms(
-    p: Softmax, y: Tensor | None, beta: Beta | None, weight: Tensor | None, options: CategoricalOptions
-) -> Terms:
+    p: Softmax, y: Tensor | None, q: Tensor | None, weight: Tensor | None, options: CategoricalOptions
+) -> tuple[Tensor, Numbers]:
     """ℓ_i and what its gradient is made of."""
-    loss = q = alpha = beta_y = torch.zeros_like(p.m)
+    epsilon, gamma = options.label_smoothing, options.focal_gamma
+    kept, share = torch.full_like(p.m, 1 - epsilon), _share(p.x, epsilon)
+    loss = mass = alpha = torch.zeros_like(p.m)
+    beta = _beta(p.x, q, weight, kept, share, epsilon > 0)
     if y is not None:
         s_y = p.x.gather(1, y) - p.m - p.log_total
-        q = torch.full_like(p.m, 1 - options.label_smoothing) * (1 if weight is None else weight.to(p.m.dtype)[y])
-        loss, beta_y = q * reference.focal(s_y, options.focal_gamma), q * _focal_slope(s_y, options.focal_gamma)
-        alpha = beta_y
+        mass = kept * (1 if weight is None else weight.to(p.m.dtype)[y])
+        loss, kept = mass * reference.focal(s_y, gamma), mass * _focal_slope(s_y, gamma)
+        alpha = kept
     if beta is not None:
         loss = loss - _sum(p.x, lambda some: expectation(beta(some), p.s(some)))
         spread = _sum(p.x, beta)
-        q, alpha = q + spread, alpha + spread
+        mass, alpha = mass + spread, alpha + spread
     if options.z_loss:
-        loss = loss + options.z_loss * q * p.lse.square()
-        alpha = alpha + 2 * options.z_loss * q * p.lse
-    return Terms(loss, alpha, beta_y)
+        loss = loss + options.z_loss * mass * p.lse.square()
+        alpha = alpha + 2 * options.z_loss * mass * p.lse
+    return loss, Numbers(p.m, alpha * (-p.log_total).exp(), kept, share)
 
 
 def _focal_slope(s: Tensor, gamma: float) -> Tensor:
@@ -120,19 +162,27 @@ def _focal_slope(s: Tensor, gamma: float) -> Tensor:
 
 
 def _overwrite(
-    p: Softmax, y: Tensor | None, beta: Beta | None, terms: Terms, up: Tensor, softcap: float | None
+    x: Tensor,
+    y: Tensor | None,
+    q: Tensor | None,
+    weight: Tensor | None,
+    numbers: Numbers,
+    up: Tensor,
+    options: CategoricalOptions,
 ) -> None:
-    """The gradient in place of the logits: upstream (α ŷ_h − β_h) times the slope of the softcap."""
+    """The gradient of some classes in place of their logits; y may be none of them."""
+    m, factor, kept, share = numbers
+    here = None if y is None else y.clamp(0, x.shape[1] - 1)
     # Taken before the logits are gone.
-    at_y = None if y is None else up * terms.beta_y * _softcap_slope(p.x.gather(1, y), softcap)
-    alpha = up * terms.alpha
-    for some in blocks(p.x.shape[1], p.x):
-        gradient = p.s(some).exp_().mul_(alpha)
+    at_y = None if here is None else up * kept * _softcap_slope(x.gather(1, here), options.softcap)
+    beta = _beta(x, q, weight, kept, share, options.label_smoothing > 0)
+    for some in blocks(x.shape[1], x):
+        gradient = (x[:, some] - m).exp_().mul_(factor)
         if beta is not None:
-            gradient.sub_(up * beta(some))
-        p.x[:, some] = gradient.mul_(_softcap_slope(p.x[:, some], softcap))
-    if y is not None and at_y is not None:
-        p.x.scatter_add_(1, y, -at_y)
+            gradient.sub_(beta(some))
+        x[:, some] = gradient.mul_(up).mul_(_softcap_slope(x[:, some], options.softcap))
+    if y is not None and here is not None and at_y is not None:
+        x.scatter_add_(1, here, -at_y.masked_fill(here != y, 0))
 
 
 def _softcap_slope(x: Tensor, softcap: float | None) -> Tensor | float:

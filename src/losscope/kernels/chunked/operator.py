@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from losscope.kernels import reference
-from losscope.kernels.chunked import sweep as walk
-from losscope.kernels.chunked.sweep import Layer
-from losscope.kernels.options import CategoricalOptions, Stats
+from losscope.kernels.chunked import sweep as once
+from losscope.kernels.chunked import twice
+from losscope.kernels.chunked.sweep import Layer, Walker, laid_out_for
+from losscope.kernels.options import CategoricalOptions, LinearOptions, Stats
 from losscope.kernels.readable import is_plain, nothing_watches, readable
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -32,7 +33,7 @@ def serves(x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | No
         and (x.is_cpu or x.is_cuda)
         and forward_ad._current_level < 0
         and x.ndim == 2
-        and not walk.is_small(Layer(x, linear_weight, None))
+        and not once.is_small(Layer(x, linear_weight, None))
         and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
     )
 
@@ -43,13 +44,13 @@ def linear_cross_entropy(
     weight: Tensor | None,
     options: CategoricalOptions,
     kernel: str,
-    filter_eps: float | None = None,
+    linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """The loss of the layer's logits; the kernel of this name has the ``rows`` that make a chunk's."""
     dtype, layer = layer.x.dtype, _autocast(layer)
     wanted = [torch.is_grad_enabled() and t is not None and t.requires_grad for t in layer]
     upstream = upstream_of(target, weight, options, reference.upcast(layer.x).dtype)
-    loss, *rest = _call(layer, target, weight, upstream, wanted, options, kernel, filter_eps)
+    loss, *rest = _call(layer, target, weight, upstream, wanted, options, kernel, linear)
     if options.reduction == "mean" and upstream is not None:
         loss = loss.masked_fill(upstream == 0, torch.nan)
     loss = loss.to(torch.float32 if torch.is_autocast_enabled(loss.device.type) else dtype)
@@ -92,7 +93,7 @@ def _call(
     wanted: Sequence[bool],
     options: CategoricalOptions,
     kernel: str,
-    filter_eps: float | None,
+    linear: LinearOptions,
 ) -> Outputs:
     """The options as an operator's schema can hold them; where no graph is made, the operator is not called for it."""
     plain = is_plain(layer.x) and not torch.compiler.is_compiling() and nothing_watches()
@@ -109,7 +110,7 @@ def _call(
         options.z_loss,
         options.softcap,
         options.return_stats,
-        filter_eps,
+        *linear,
         kernel,
     )
 
@@ -129,6 +130,7 @@ def _sweep(
     softcap: float | None,
     return_stats: bool,
     filter_eps: float | None,
+    recompute: bool,
     kernel: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """ℓ_i without an upstream, Σ_i upstream_i ℓ_i and its gradients with one."""
@@ -137,8 +139,13 @@ def _sweep(
     )
     layer, now = Layer(x, linear_weight, linear_bias), _now(wanted, upstream)
     up, module = upstream if any(now) else None, kernel_module(kernel, x.device)
-    narrow = getattr(module, "ROWS_OF_ANY_DTYPE", False)
-    swept = walk.sweep(layer, target, weight, options, module.rows, up, now, filter_eps, narrow=narrow)
+    if recompute and not hasattr(module, "again"):
+        module = kernel_module("eager", x.device)
+    narrow = hasattr(module, "takes_narrow") and module.takes_narrow(target)
+    walker = Walker(module.rows, getattr(module, "again", None), narrow)
+    swept = (twice if recompute else once).sweep(
+        layer, target, weight, options, walker, up, now, LinearOptions(filter_eps, recompute)
+    )
     loss = swept.losses if upstream is None else (upstream * swept.losses).sum()
     optional = (*swept.gradients, *(swept.stats or [None] * 5))
     return cast(Outputs, (loss, *(x.new_empty(0) if t is None else t for t in optional)))
@@ -177,12 +184,12 @@ def _times(x: Tensor, factor: Tensor) -> Tensor:
 def _shapes(  # type: ignore[no-untyped-def]
     x, linear_weight, linear_bias, target, weight, upstream, wanted, *options
 ) -> Outputs:
-    *_, return_stats, _, _ = options
+    *_, return_stats, _, _, _ = options
     dtype = reference.upcast(x.new_empty(0)).dtype
     losses = torch.empty_like(target.select(1, 0) if target.is_floating_point() else target, dtype=dtype)
     loss = losses if upstream is None else losses.new_empty(())
     layer = zip((x, linear_weight, linear_bias), _now(wanted, upstream), strict=True)
-    gradients = [torch.empty_like(t) if w else x.new_empty(0) for t, w in layer]
+    gradients = [torch.empty_like(t, memory_format=laid_out_for(t)) if w else x.new_empty(0) for t, w in layer]
     kinds = (torch.bool, torch.bool, dtype, dtype, dtype)
     stats = [torch.empty_like(losses, dtype=kind) if return_stats else x.new_empty(0) for kind in kinds]
     return cast(Outputs, (loss, *gradients, *stats))
@@ -190,9 +197,9 @@ def _shapes(  # type: ignore[no-untyped-def]
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     """What the backward needs: the gradients themselves where the forward took them, and what they came from."""
-    x, linear_weight, linear_bias, target, weight, upstream, wanted, *options, filter_eps, kernel = inputs
+    x, linear_weight, linear_bias, target, weight, upstream, wanted, *options, filter_eps, recompute, kernel = inputs
     ctx.save_for_backward(x, linear_weight, linear_bias, target, weight, upstream)
-    ctx.wanted, ctx.filter_eps, ctx.kernel = wanted, filter_eps, kernel
+    ctx.wanted, ctx.linear, ctx.kernel = wanted, LinearOptions(filter_eps, recompute), kernel
     ignore_index, *numbers, _ = options
     ctx.options = CategoricalOptions(ignore_index, "none", *numbers)
     ctx.gradients = None if upstream is None else output[1:4]
@@ -203,15 +210,15 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     """The first hands over the gradients that the forward took; a further one sweeps again."""
     if grad is None:
-        return (None,) * 15
+        return (None,) * 16
     x, linear_weight, linear_bias, target, weight, upstream = ctx.saved_tensors
-    layer, rest = Layer(x, linear_weight, linear_bias), (None,) * 12
+    layer, rest = Layer(x, linear_weight, linear_bias), (None,) * 13
     if torch.is_grad_enabled():
         return *_differentiable(layer, target, weight, upstream, ctx.wanted, ctx.options, grad), *rest
     held: Sequence[Tensor]
     if ctx.gradients is None:
         up = grad if upstream is None else grad * upstream
-        held = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.filter_eps)[1:4]
+        held = _call(layer, target, weight, up, ctx.wanted, ctx.options, ctx.kernel, ctx.linear)[1:4]
     elif torch.compiler.is_compiling() or not is_plain(grad):  # a graph is being made
         held = [g * grad.to(g.dtype) for g in ctx.gradients]
     else:

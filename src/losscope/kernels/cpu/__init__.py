@@ -14,7 +14,7 @@ from torch import Tensor
 from losscope.kernels import chunked, eager, reference
 from losscope.kernels.cpu import autograd, classes, links, memory, picked, serves, values
 from losscope.kernels.cpu.compiled import NotCompiled
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, LinearOptions, Stats
 
 sigmoid = eager.sigmoid
 log_sigmoid = eager.log_sigmoid
@@ -79,14 +79,14 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
-    filter_eps: float | None = None,
+    linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time, each one turned into its gradient where it lies."""
     if not chunked.serves(x, linear_weight, target, weight):
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)
-    return chunked.linear_cross_entropy(layer, target, weight, options, "cpu", filter_eps)
+    return chunked.linear_cross_entropy(layer, target, weight, options, "cpu", linear)
 
 
 def rows(
@@ -95,10 +95,18 @@ def rows(
     """A chunk of logits, whose memory the gradient takes."""
     q = target.to(z.dtype) if target.is_floating_point() else target
     try:
-        result = classes.compute(z, q, weight, options, gradient=upstream is not None, upstream=upstream, into=z)
+        result = classes.compute(
+            z, q, weight, options, gradient=upstream is not None, upstream=upstream, into=z, wide=True
+        )
     except NotCompiled:
-        return eager.rows(z, target, weight, options, upstream)
+        in_torch = eager.rows if reference.upcast(z) is z else eager.apart
+        return in_torch(z, target, weight, options, upstream)
     return chunked.Chunk(result.loss, result.stats, result.gradient)
+
+
+def takes_narrow(target: Tensor) -> bool:
+    """Whether the rows may have 16 bits; soft targets are in the dtype of the logits, and would lose digits."""
+    return not target.is_floating_point()
 
 
 def apart(

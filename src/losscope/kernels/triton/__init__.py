@@ -17,7 +17,7 @@ from torch import Tensor
 
 from losscope.kernels import chunked, eager, reference
 from losscope.kernels.layout import gradient_like, layout
-from losscope.kernels.options import BinaryOptions, CategoricalOptions, Stats
+from losscope.kernels.options import BinaryOptions, CategoricalOptions, LinearOptions, Stats
 from losscope.kernels.triton import autograd, classes, picks, plain, reduction, serves, values
 from losscope.kernels.triton.autograd import Forward, Job
 from losscope.kernels.triton.launch import real
@@ -99,19 +99,22 @@ def linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     options: CategoricalOptions,
-    filter_eps: float | None = None,
+    linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time, each one turned into its gradient where it lies, in the layer's dtype."""
     if not serves.fits(x, target, weight):
-        return eager.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, filter_eps)
+        return eager.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, linear)
     if not chunked.serves(x, linear_weight, target, weight):
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)
-    return chunked.linear_cross_entropy(layer, target, weight, options, "triton", filter_eps)
+    return chunked.linear_cross_entropy(layer, target, weight, options, "triton", linear)
 
 
-ROWS_OF_ANY_DTYPE = True
+def takes_narrow(target: Tensor) -> bool:
+    """Whether the rows may have 16 bits."""
+    return True
+
 
 planned = plain
 
@@ -124,7 +127,24 @@ def rows(
     """A chunk of logits, whose memory the gradient takes."""
     target = target.to(reference.upcast(z).dtype) if target.is_floating_point() else target
     made = classes.measure(z, classes.Call(target, weight, options), upstream, into=z)
-    return chunked.Chunk(made.losses, made.stats, made.gradient)
+    return chunked.Chunk(made.losses, made.stats, made.gradient, made.numbers)
+
+
+def again(
+    z: Tensor,
+    first: int,
+    target: Tensor,
+    weight: Tensor | None,
+    options: CategoricalOptions,
+    upstream: Tensor,
+    numbers: Tensor,
+) -> Tensor:
+    """The gradient of the classes from ``first`` on, by the numbers of each row, in the memory of their logits."""
+    some = slice(first, first + z.shape[1])
+    if target.is_floating_point():
+        target = target[:, some].to(reference.upcast(z).dtype)
+    call = classes.Call(target, None if weight is None else weight[some], options)
+    return classes.gradient_of(z, call, 1.0, upstream, numbers, z, unless_one=False, before=first)
 
 
 def binary_cross_entropy_with_logits(

@@ -80,22 +80,45 @@ def measuring(
 
 
 def gradient_of(
-    z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
+    z: Tensor,
+    call: Call,
+    scale: Tensor | float,
+    upstream: Tensor,
+    numbers: Tensor,
+    into: Tensor,
+    *,
+    unless_one: bool,
+    before: int = 0,
 ) -> Tensor:
     """The gradient of Σ upstream_i scale ℓ_i, into memory that may be z's own.
 
-    ``unless_one``: it is there already for an upstream of 1, and nothing is done where it is.
+    ``unless_one``: it is there already for an upstream of 1, and nothing is done where it is. ``before``: z, weights
+    and soft targets are those of some of the classes, with so many before them.
     """
-    launch(differentiating(z, call, scale, upstream, numbers, into, unless_one=unless_one))
+    launch(differentiating(z, call, scale, upstream, numbers, into, unless_one=unless_one, before=before))
     return into
 
 
 def differentiating(
-    z: Tensor, call: Call, scale: Tensor | float, upstream: Tensor, numbers: Tensor, into: Tensor, *, unless_one: bool
+    z: Tensor,
+    call: Call,
+    scale: Tensor | float,
+    upstream: Tensor,
+    numbers: Tensor,
+    into: Tensor,
+    *,
+    unless_one: bool,
+    before: int = 0,
 ) -> Work:
     """What writes that gradient, from the numbers of each row."""
     upstream, upstream_step = per_sample(upstream)
-    own = {"scale": scale, "upstream": upstream, "upstream_step": upstream_step, "numbers": numbers}
+    own = {
+        "scale": scale,
+        "upstream": upstream,
+        "upstream_step": upstream_step,
+        "numbers": numbers,
+        "before": before,
+    }
     if is_indexed(z, call, into):
         tile = configurations.for_index_again(z.shape[-1])
         arguments = _indexed_arguments(z, call, into, tile) | own | {"SKIPS": unless_one}

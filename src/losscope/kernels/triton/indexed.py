@@ -165,14 +165,15 @@ def indexed_cross_entropy(
         tl.store(numbers + 3 * samples + i, zero)
 
 
-@triton.jit(do_not_specialize=["samples", "ignore_index"])
+@triton.jit(do_not_specialize=["samples", "before", "ignore_index"])
 def indexed_gradient(
     z, target, scale, upstream, gradient, numbers,
-    samples, classes, z_row, g_row, upstream_step, ignore_index,
+    samples, classes, before, z_row, g_row, upstream_step, ignore_index,
     SKIPS: tl.constexpr, ALIGNED: tl.constexpr, QUICK: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """The gradient times ``scale`` and ``upstream`` from the numbers of each row; SKIPS: nothing if ``upstream`` is 1.
 
+    It may be that of some of the classes alone, with so many ``before`` them.
     A tile is read before it is written and no other program touches it, so the gradient may lie where the logits lay.
     """
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
@@ -191,6 +192,20 @@ def indexed_gradient(
             up = by * tl.load(upstream + i * upstream_step).to(tl.float32)
             m, factor = tl.load(numbers + i), tl.load(numbers + samples + i) * up
             kept = tl.load(numbers + 2 * samples + i) * up
-            write(row, into, p, first, last, y.to(tl.int32) + first, m, factor, kept, ALIGNED, QUICK, BLOCK, STAGES)
+            write(
+                row,
+                into,
+                p,
+                first,
+                last,
+                (y - before).to(tl.int32) + first,
+                m,
+                factor,
+                kept,
+                ALIGNED,
+                QUICK,
+                BLOCK,
+                STAGES,
+            )
         else:
             fill_zeros(into, p, first, last, BLOCK)

@@ -89,15 +89,14 @@ def store_column(table, column: tl.constexpr, samples, i, value, live):
 
 
 @triton.jit
-def load_index(target, i, live, classes, ignore_index, SOFT: tl.constexpr):
-    """(v_i, y_i): which samples count, and the class of each; what is no class at all is an error on the device."""
+def load_index(target, i, live, ignore_index, SOFT: tl.constexpr):
+    """(v_i, y_i): which samples count, and the class of each."""
     if SOFT:
         counted, y = live, tl.zeros_like(i)
     else:
         y = tl.load(target + i, mask=live, other=0)
         counted = live & (y != ignore_index)
         y = tl.where(counted, y, 0)
-        tl.device_assert((y >= 0) & (y < classes), "a target is neither a class nor ignore_index")
     return counted, y
 
 
@@ -234,11 +233,12 @@ def cross_entropy(
     i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = i < samples
     c, epsilon = tl.full([], softcap, REAL), tl.full([], smoothing, REAL)
-    counted, y = load_index(target, i, live, classes, ignore_index, SOFT)
+    counted, y = load_index(target, i, live, ignore_index, SOFT)
     z_start, g_start = place(i, inner, z_outer, z_inner), place(i, inner, g_outer, g_inner)
     t_start = place(i, inner, t_outer, t_inner)
 
     if not SOFT:  # before the lanes meet: later some of them may be writing
+        tl.device_assert((y >= 0) & (y < classes), "a target is neither a class nor ignore_index")
         x_y = tl.load(z + place(i, inner, z_outer, z_inner) + (y * z_class)[:, None], mask=counted[:, None], other=0.0)
         x_y = tl.sum(x_y.to(REAL), 1)
         x_y = cap(x_y, c) if CAPPED else x_y
@@ -301,10 +301,10 @@ def cross_entropy(
                           WIDE, QUICK, BLOCK)  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["samples", "ignore_index"])
+@triton.jit(do_not_specialize=["samples", "before", "ignore_index"])
 def cross_entropy_gradient(
     z, target, weight, scale, upstream, gradient, numbers,
-    samples, classes, inner,
+    samples, classes, before, inner,
     z_outer, z_class, z_inner, t_outer, t_class, t_inner,
     g_outer, g_class, g_inner, upstream_step,
     ignore_index, softcap: tl.float64,
@@ -313,6 +313,7 @@ def cross_entropy_gradient(
 ):  # fmt: skip
     """The gradient times ``scale`` and ``upstream`` from the numbers of each sample; SKIPS: nothing if that one is 1.
 
+    It may be that of some of the classes alone, with so many ``before`` them; weights and soft targets are theirs.
     A tile is read before it is written and no other program touches it, so the gradient may lie where the logits lay.
     """
     if SKIPS:  # noqa: SIM102 (the one is known to the compiler, the other to the device)
@@ -320,7 +321,8 @@ def cross_entropy_gradient(
             return
     i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = i < samples
-    counted, y = load_index(target, i, live, classes, ignore_index, SOFT)
+    counted, y = load_index(target, i, live, ignore_index, SOFT)
+    y -= before
     z_start, g_start = place(i, inner, z_outer, z_inner), place(i, inner, g_outer, g_inner)
     t_start = place(i, inner, t_outer, t_inner)
     m, factor = load_column(numbers, 0, samples, i, live), load_column(numbers, 1, samples, i, live)
