@@ -330,7 +330,8 @@ def reduction(where: str, value: object) -> None:
 def number(where: str, name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     """``value`` is a finite number in [low, high] (or above low)."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and low <= value <= high and not (open_low and value == low):  # type: ignore[arg-type,operator]
+    # Comparisons, which a number that torch.compile takes for a variable has too.
+    if is_number and -math.inf < value < math.inf and low <= value <= high and not (open_low and value == low):  # type: ignore[operator]
         return
     span = f"above {low:g}" if open_low else f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
     raise InputError(where, f"{name}: a finite number {span}", repr(value), f"give {name} such a number")

@@ -125,7 +125,7 @@ def test_compiles_under_autocast():
         gradients(step, layer, y),
     )
     assert got[0].dtype == torch.float32
-    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(got, expected, rtol=1e-2, atol=2e-3)  # two kernels, whose gradients have 8 bits
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

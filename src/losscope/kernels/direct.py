@@ -19,6 +19,7 @@ from losscope.kernels.options import BinaryOptions, CategoricalOptions
 from losscope.kernels.readable import nothing_watches
 
 _is_compiling, _forced_kernel = torch.compiler.is_dynamo_compiling, dispatch.forced
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 _are_transforms_active, _is_grad_enabled = torch._C._are_functorch_transforms_active, torch.is_grad_enabled
 _nll_loss: Callable[..., Tensor] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
 _cross_entropy: Callable[..., Tensor] = torch._C._nn.cross_entropy_loss
@@ -75,7 +76,7 @@ def cross_entropy(
             and not _are_transforms_active()  # they have another way to pick, and may not refuse
             and _forced_kernel() is None
         ):
-            if type(target) is Tensor and _is_for_fused(z, target, dispatch.large_categorical):
+            if type(target) is Tensor and _is_for_fused(z, target):
                 fused = dispatch.plain()
                 loss = (
                     None if fused is None else fused.cross_entropy(z, target, weight, ignore_index, reduction, extras)
@@ -137,14 +138,14 @@ def binary_cross_entropy_with_logits(
     reduction: str,
     extras: tuple[object, ...],
 ) -> Tensor | None:
-    """Of raw outputs in training, or of few; torch's loss of an infinite one is not finite where 0·∞ is 0."""
+    """Of raw outputs; where it is torch's, that of an infinite one is not finite where 0·∞ is 0."""
     if not are_plain_labels(z, target, weight, pos_weight, reduction, extras):
         planned = dispatch.planned(z) if _are_without_options(weight, pos_weight, extras) else None
         return None if planned is None else planned.binary_cross_entropy_with_logits(z, target, reduction)
     if reduction == "none":
         return None
     try:
-        if _is_for_fused(z, target, _large_labels):
+        if _is_fixed(target):
             fused = dispatch.plain()
             loss = None if fused is None else fused.binary_cross_entropy_with_logits(z, target, reduction)
             if loss is not None:
@@ -198,14 +199,15 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
     return loss if loss is not None and math.isfinite(loss.item()) else None
 
 
-def _is_for_fused(z: Tensor, target: Tensor, large: Callable[[Tensor], int]) -> bool:
+def _is_for_fused(z: Tensor, target: Tensor) -> bool:
     """A gradient to z alone is wanted, or z is large; and nothing has to see torch's operators."""
-    fixed = target.is_cpu and not target.requires_grad
-    return fixed and nothing_watches() and ((z.requires_grad and _is_grad_enabled()) or z.numel() >= large(z))
+    wanted = z.requires_grad and _is_grad_enabled()
+    return _is_fixed(target) and (wanted or z.numel() >= dispatch.large_categorical(z))
 
 
-def _large_labels(_: Tensor) -> int:
-    return dispatch.LARGE
+def _is_fixed(target: Tensor) -> bool:
+    """It wants no gradient, and nothing has to see torch's operators."""
+    return target.is_cpu and not target.requires_grad and nothing_watches()
 
 
 def _is_batch(z: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int) -> bool:
@@ -254,5 +256,6 @@ def _are_alike(z: Tensor, target: Tensor) -> bool:
         and target.is_cpu
         and not _is_compiling()
         and not _are_transforms_active()
+        and not _dispatch_modes()
         and _forced_kernel() is None
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from losscope.kernels import reference
-from losscope.kernels.chunked.operator import kernel_module, upstream_of
+from losscope.kernels.chunked.operator import is_for_scaling, kernel_module, upstream_of
 from losscope.kernels.layout import gradient_like
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.readable import is_plain
@@ -46,7 +46,10 @@ def cross_entropy(
     """The loss; the divisor is left to torch, outside the operator."""
     upstream = upstream_of(target, weight, options, reference.upcast(z).dtype)
     wanted = torch.is_grad_enabled() and z.requires_grad
-    loss, _, *stats = _call(z, target, weight, upstream, wanted, options)
+    known = None if wanted and is_for_scaling(z) else upstream
+    loss, _, *stats = _call(z, target, weight, known, wanted, options)
+    if upstream is not None and known is None:
+        loss = (upstream * loss).sum()
     if options.reduction == "mean" and upstream is not None:
         loss = loss.masked_fill(upstream == 0, torch.nan)
     return (loss.to(z.dtype), Stats(*stats)) if options.return_stats else loss.to(z.dtype)
@@ -86,7 +89,7 @@ def _cross_entropy(
     )
     now = wanted and upstream is not None
     each = None if upstream is None or not now else upstream.expand(_samples(target).shape)
-    loss, stats, dz = kernel_module("cpu", z.device).apart(z, target, weight, options, each)
+    loss, stats, dz, _ = kernel_module("cpu", z.device).apart(z, target, weight, options, each)
     total = loss if upstream is None else (upstream * loss).sum()
     told = [t.clone() for t in stats or ()]  # the columns of one tensor: an operator's results may not share memory
     optional = (dz, *(told or [None] * 5))

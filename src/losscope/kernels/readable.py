@@ -11,13 +11,18 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def readable(x: Tensor) -> bool:
-    """True for a plain CPU tensor outside ``torch.compile`` and ``torch.func``."""
-    return not torch.compiler.is_compiling() and is_plain(x) and x.is_cpu
+    """True for a plain CPU tensor outside ``torch.compile``, ``torch.func`` and modes, some of which trace."""
+    return not torch.compiler.is_compiling() and is_plain(x) and x.is_cpu and not _dispatch_modes()
 
 
 def is_plain(x: Tensor) -> bool:
     """True for a tensor of no subclass outside ``torch.func``, though perhaps while a graph is made."""
     return type(x) in _PLAIN and not torch._C._are_functorch_transforms_active()
+
+
+def is_batch(x: Tensor) -> bool:
+    """True for one that stands for many, as those that ``is_grads_batched`` sends backwards."""
+    return torch._C._functorch.is_legacy_batchedtensor(x) or torch._C._functorch.is_batchedtensor(x)
 
 
 def nothing_watches() -> bool:

@@ -279,9 +279,20 @@ def upcast(x: Tensor) -> Tensor:
     return x.float() if x.dtype in _LOW_PRECISION else x
 
 
+def as_stored(value: float, dtype: torch.dtype) -> float:
+    """What a number becomes in that dtype: −999 is −1000 in bfloat16, and so torch compares it with a tensor."""
+    return float(torch.tensor(value, dtype=dtype, device="cpu"))
+
+
 def autocast(z: Tensor) -> Tensor:
     """float32 under autocast: losses are on its float32 list."""
-    return z.float() if torch.is_autocast_enabled(z.device.type) and z.dtype != torch.float64 else z
+    return z.float() if in_autocast(z) and z.dtype != torch.float64 else z
+
+
+def in_autocast(x: Tensor) -> bool:
+    """Whether it is on for the device of x; there are some, such as meta, that have none."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def hide(x: Tensor, hidden: Tensor | None) -> Tensor:

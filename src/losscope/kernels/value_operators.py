@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from losscope.kernels.chunked.operator import kernel_module
+from losscope.kernels.chunked.operator import is_for_scaling, kernel_module
 from losscope.kernels.layout import repeats
 from losscope.kernels.options import BinaryOptions
 from losscope.kernels.readable import is_plain
@@ -43,14 +43,19 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """The loss as an operator."""
     reduction, *numbers = options
-    made = reduction != "none" and torch.is_grad_enabled() and z.requires_grad
+    made = _is_made_at_once(z, reduction)
     return cast(Tensor, _labels(z, target, weight, pos_weight, *numbers, reduction, made, None)[0])
 
 
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The loss as an operator."""
-    made = reduction != "none" and torch.is_grad_enabled() and z.requires_grad
+    made = _is_made_at_once(z, reduction)
     return cast(Tensor, _squares(z, target, weight, reduction, made, None)[0])
+
+
+def _is_made_at_once(z: Tensor, reduction: str) -> bool:
+    """Whether the gradient is made with the loss."""
+    return reduction != "none" and torch.is_grad_enabled() and z.requires_grad and not is_for_scaling(z)
 
 
 @torch.library.custom_op("losscope::binary_cross_entropy_with_logits", mutates_args=())

@@ -12,7 +12,7 @@ from losscope import validate
 from losscope.errors import InputError, describe
 from losscope.kernels import direct, dispatch
 from losscope.kernels.options import CategoricalOptions, LinearOptions, Stats
-from losscope.kernels.reference import linear_logits
+from losscope.kernels.reference import in_autocast, linear_logits
 from losscope.kernels.sharded.shard import is_dtensor
 from losscope.losses import sharded
 from losscope.losses.categorical import CrossEntropyLoss
@@ -182,7 +182,7 @@ def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 def _same_kind(where: str, name: str, parameter: Tensor, x: Tensor) -> None:
     """A parameter has the input's device, and its dtype unless autocast converts both."""
     validate.same_device(where, name, parameter, x)
-    if parameter.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+    if parameter.dtype != x.dtype and not in_autocast(x):
         raise InputError(
             where, f"{name} of the input's dtype, {x.dtype}", describe(parameter), "convert one: .to(input.dtype)"
         )

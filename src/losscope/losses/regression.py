@@ -72,7 +72,7 @@ def mean_squared_log_error(
     where = "mean_squared_log_error"
     _regression(where, input, target, weight, reduction)
     validate.positive(where, "targets", target)
-    return dispatch.mean_squared_log_error(autocast(input), target.to(autocast(input).dtype), weight, reduction)
+    return dispatch.mean_squared_log_error(autocast(input), target, weight, reduction)
 
 
 class MSELoss(Loss):

@@ -20,7 +20,7 @@ from losscope.kernels.chunked import sweep as once
 from losscope.kernels.chunked import twice
 from losscope.kernels.chunked.sweep import Layer, Walker, laid_out_for
 from losscope.kernels.options import CategoricalOptions, LinearOptions, Stats
-from losscope.kernels.readable import is_plain, nothing_watches, readable
+from losscope.kernels.readable import is_batch, is_plain, nothing_watches, readable
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """The loss, the gradients of the layer, the five statistics; what is not wanted has no elements."""
@@ -49,12 +49,24 @@ def linear_cross_entropy(
     """The loss of the layer's logits; the kernel of this name has the ``rows`` that make a chunk's."""
     dtype, layer = layer.x.dtype, _autocast(layer)
     wanted = [torch.is_grad_enabled() and t is not None and t.requires_grad for t in layer]
-    upstream = upstream_of(target, weight, options, reference.upcast(layer.x).dtype)
-    loss, *rest = _call(layer, target, weight, upstream, wanted, options, kernel, linear)
+    upstream = upstream_of(target, weight, options, reference.upcast(layer.x[:0]).dtype)
+    known = None if any(wanted) and is_for_scaling(layer.x) else upstream
+    loss, *rest = _call(layer, target, weight, known, wanted, options, kernel, linear)
+    if upstream is not None and known is None:
+        loss = (upstream * loss).sum()
     if options.reduction == "mean" and upstream is not None:
         loss = loss.masked_fill(upstream == 0, torch.nan)
     loss = loss.to(torch.float32 if torch.is_autocast_enabled(loss.device.type) else dtype)
     return (loss, Stats(*rest[3:])) if options.return_stats else loss
+
+
+def is_for_scaling(x: Tensor) -> bool:
+    """Whether a gradient of this dtype has to wait for its upstream.
+
+    1 / N is among the last numbers of float16, and losses are scaled up before they go backwards so that gradients
+    are not: one that is rounded beforehand has lost its digits.
+    """
+    return x.dtype == torch.float16
 
 
 def _autocast(layer: Layer) -> Layer:
@@ -213,8 +225,9 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
         return (None,) * 16
     x, linear_weight, linear_bias, target, weight, upstream = ctx.saved_tensors
     layer, rest = Layer(x, linear_weight, linear_bias), (None,) * 13
-    if torch.is_grad_enabled():
-        return *_differentiable(layer, target, weight, upstream, ctx.wanted, ctx.options, grad), *rest
+    if (differentiable := torch.is_grad_enabled()) or is_batch(grad):
+        args = layer, target, weight, upstream, ctx.wanted, ctx.options, grad
+        return *_by_reference(*args, create_graph=differentiable), *rest
     held: Sequence[Tensor]
     if ctx.gradients is None:
         up = grad if upstream is None else grad * upstream
@@ -246,7 +259,7 @@ class _Sweep(torch.autograd.Function):
     backward = staticmethod(_backward)
 
 
-def _differentiable(
+def _by_reference(
     layer: Layer,
     target: Tensor,
     weight: Tensor | None,
@@ -254,11 +267,14 @@ def _differentiable(
     wanted: Sequence[bool],
     options: CategoricalOptions,
     grad: Tensor,
+    *,
+    create_graph: bool,
 ) -> Iterator[Tensor | None]:
-    """The gradients as functions of the layer, for a second derivative: the reference, with the logits in memory."""
-    losses = reference.linear_cross_entropy(layer.x, layer.weight, target, layer.bias, weight, options)
-    assert isinstance(losses, Tensor)
-    loss = losses if upstream is None else (upstream * losses).sum()
+    """The gradients by the reference, with the logits in memory: for a second derivative, and for many at once."""
+    with torch.enable_grad():
+        losses = reference.linear_cross_entropy(layer.x, layer.weight, target, layer.bias, weight, options)
+        assert isinstance(losses, Tensor)
+        loss = losses if upstream is None else (upstream * losses).sum()
     inputs = [t for t, w in zip(layer, wanted, strict=True) if w and t is not None]
-    gradients = iter(torch.autograd.grad(loss, inputs, grad.to(loss.dtype), create_graph=True))
+    gradients = iter(torch.autograd.grad(loss, inputs, grad.to(loss.dtype), create_graph=create_graph))
     return (next(gradients) if w else None for w in wanted)

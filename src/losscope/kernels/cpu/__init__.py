@@ -63,6 +63,7 @@ def cross_entropy_looking(
         ),
         lambda z: reference.cross_entropy(z, target, weight, plain),
         gradient_in_forward=options.reduction != "none",
+        constants=(target, weight),
     )
     try:
         loss, *stats = autograd.apply(z, job)
@@ -149,6 +150,7 @@ def binary_cross_entropy_with_logits_looking(
         ),
         lambda z: reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options),
         gradient_in_forward=options.reduction != "none",
+        constants=(target, weight, pos_weight),
     )
     try:
         return autograd.apply(z, job)[0]
@@ -197,6 +199,7 @@ def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
         ),
         lambda z: reference.mse_loss(z, target, weight, reduction),
         gradient_in_forward=reduction != "none",
+        constants=(target, weight),
     )
     try:
         return autograd.apply(z, job)[0]

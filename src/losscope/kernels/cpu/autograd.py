@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from losscope.kernels.readable import is_batch
+
 
 class Job(NamedTuple):
     """A loss with everything but its raw outputs fixed.
@@ -20,12 +22,14 @@ class Job(NamedTuple):
     Attributes:
         compute: (z, gradient wanted, upstream) to (loss, gradient, the rest).
         reference: z to the same loss in plain torch.
-        eager_gradient: whether the gradient is made in the forward.
+        gradient_in_forward: whether the gradient is made in the forward.
+        constants: the tensors that are fixed; a gradient that is made later than the loss needs them as they were.
     """
 
     compute: Callable[[Tensor, bool, Tensor | None], Any]
     reference: Callable[[Tensor], Any]
     gradient_in_forward: bool
+    constants: tuple[Tensor | None, ...] = ()
 
 
 class FusedLoss(torch.autograd.Function):
@@ -35,7 +39,7 @@ class FusedLoss(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, job: Job) -> Any:
         """The loss, and the gradient for an upstream of 1."""
         result = job.compute(z, job.gradient_in_forward, None)
-        ctx.save_for_backward(z)
+        ctx.save_for_backward(z, *job.constants)
         ctx.job, ctx.gradient = job, result.gradient
         rest = tuple(result.stats) if getattr(result, "stats", None) is not None else ()
         ctx.mark_non_differentiable(*rest)
@@ -51,16 +55,18 @@ def gradient_of(ctx: Any, upstream: Tensor, job: Callable[[], Job]) -> Tensor:
     """The one that was made on the way forward, or where it does not serve, one that the job makes."""
     if torch.is_grad_enabled():
         return _differentiable(ctx.saved_tensors[0], upstream, job())
+    if is_batch(upstream):
+        return _differentiable(ctx.saved_tensors[0], upstream, job(), create_graph=False)
     gradient, ctx.gradient = ctx.gradient, None
     if gradient is None or upstream.item() != 1:
         gradient = job().compute(ctx.saved_tensors[0], True, upstream).gradient
     return gradient  # type: ignore[no-any-return]
 
 
-def _differentiable(z: Tensor, upstream: Tensor, job: Job) -> Tensor:
-    """The gradient with a graph of its own."""
+def _differentiable(z: Tensor, upstream: Tensor, job: Job, *, create_graph: bool = True) -> Tensor:
+    """The gradient by torch's operators, with a graph of its own unless told otherwise."""
     with torch.enable_grad():
-        gradient: Tensor = torch.autograd.grad(job.reference(z), z, upstream, create_graph=True)[0]
+        gradient: Tensor = torch.autograd.grad(job.reference(z), z, upstream, create_graph=create_graph)[0]
     return gradient
 
 

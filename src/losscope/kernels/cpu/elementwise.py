@@ -73,10 +73,13 @@ def share(t: Any, x: Any) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def likelihood(z: Any, t: Any, one: Any) -> Any:
-    """(e^{−|z|}, u, u |z|) of ℓ = ln(1 + e^{−|z|}) + u |z|; u is what the target gives to the unlikelier label."""
+def likelihood(z: Any, t: Any, keep: Any, rest: Any, one: Any) -> Any:
+    """(e^{−|z|}, u, u |z|) of ℓ = ln(1 + e^{−|z|}) + u |z|; u is what the target gives to the unlikelier label.
+
+    That is chosen before it is smoothed: 1 − t of a smoothed target has lost its digits.
+    """
     x, nothing = magnitude(z), one - one
-    u = choose_negative(z, t, one - t)
+    u = choose_negative(z, t, one - t) * keep + rest
     # 0·inf = 0: below the normal numbers u is nothing, and NaN is not below.
     return exp(nothing - x), u, choose_below(u, cast(TINY, one), nothing, u * x)
 
@@ -85,7 +88,7 @@ def likelihood(z: Any, t: Any, one: Any) -> Any:
 def plain_vector(z: Any, t: Any, keep: Any, rest: Any, scale: Any) -> Any:
     """(ln(1 + e) as a term of its sum, u |z|, ∂ℓ/∂z = σ(z) − t = ±(u − σ(−|z|)) times the scale) of sixteen values."""
     one = cast(1, keep)
-    e, u, linear = likelihood(z, t * keep + rest, one)
+    e, u, linear = likelihood(z, t, keep, rest, one)
     return log1p_term(e), linear, with_sign_of(z, scale * (u - e / (one + e)))  # nothing cancels that is not there
 
 
@@ -165,20 +168,20 @@ def weighted(a: Any, first: Any, last: Any, real: Any) -> Any:
     for k in range(first, last):
         hard = load(target, k)
         ignored = a.ignoring != 0 and hard == ignore_index
-        t = hard * keep + rest
+        t, t_other = hard * keep + rest, (one - hard) * keep + rest
         if_true, if_false, p, p_other = label(load(z, k))
         true_loss, false_loss, true_slope, false_slope = if_true, if_false, -p_other, p
         if gamma > 0:
             true_loss, true_slope = modulated(if_true, if_false, p, p_other, gamma)
             false_loss, false_slope = modulated(if_false, if_true, p_other, p, gamma)
             false_slope = -false_slope
-        loss = w[k] * (positive[k] * share(t, true_loss) + share(one - t, false_loss))
+        loss = w[k] * (positive[k] * share(t, true_loss) + share(t_other, false_loss))
         loss = nothing if ignored else loss
         total += loss
         if a.loss != 0:
             store(pointer(a.loss, real), k, loss)
         if a.gradient != 0:
-            slope = w[k] * (positive[k] * share(t, true_slope) + share(one - t, false_slope))
+            slope = w[k] * (positive[k] * share(t, true_slope) + share(t_other, false_slope))
             slope = nothing if ignored else up[k] * scale * slope
             store(pointer(a.gradient, a.element), k, slope)
     return total

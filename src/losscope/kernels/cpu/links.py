@@ -13,21 +13,24 @@ import torch
 from torch import Tensor
 
 from losscope.kernels.cpu import memory
+from losscope.kernels.readable import is_batch
 
 _aten = torch.ops.aten
 
 
 class Link(NamedTuple):
-    """A link along a dimension: torch's function, its two kernels that write where they are told, and how to tell."""
+    """A link along a dimension: torch's backward, its two kernels that write where they are told, and how to tell."""
 
-    plain: Callable[[Tensor, int], Tensor]
+    jacobian: Callable[[Tensor, Tensor, int, torch.dtype], Tensor]
     forward: Any
     backward: Any
     into: str
 
 
-SOFTMAX = Link(torch.softmax, _aten._softmax.out, _aten._softmax_backward_data.out, "grad_input")
-LOG_SOFTMAX = Link(torch.log_softmax, _aten._log_softmax.out, _aten._log_softmax_backward_data.out, "out")
+SOFTMAX = Link(_aten._softmax_backward_data, _aten._softmax.out, _aten._softmax_backward_data.out, "grad_input")
+LOG_SOFTMAX = Link(
+    _aten._log_softmax_backward_data, _aten._log_softmax.out, _aten._log_softmax_backward_data.out, "out"
+)
 
 
 class Pooled(torch.autograd.Function):
@@ -37,18 +40,18 @@ class Pooled(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, link: Link, dim: int) -> Tensor:
         """ŷ or s."""
         out = apart(link, z, dim)
-        ctx.save_for_backward(z, out)
+        ctx.save_for_backward(out)
         ctx.link, ctx.dim = link, dim
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Torch's own, or where it is to be differentiated again, the gradient of torch's function."""
-        z, out = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *torch.autograd.grad(ctx.link.plain(z, ctx.dim), z, grad, create_graph=True), None, None
-        into = {ctx.link.into: memory.empty(tuple(z.shape), z.dtype)}
-        return ctx.link.backward(grad, out, ctx.dim, z.dtype, **into), None, None
+        """Torch's own, in kept memory unless it is to be differentiated again; of many at once, in new memory."""
+        (out,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_batch(grad):
+            return ctx.link.jacobian(grad, out, ctx.dim, out.dtype), None, None
+        into = {ctx.link.into: memory.empty(tuple(out.shape), out.dtype)}
+        return ctx.link.backward(grad, out, ctx.dim, out.dtype, **into), None, None
 
 
 def apart(link: Link, z: Tensor, dim: int) -> Tensor:

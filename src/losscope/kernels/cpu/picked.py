@@ -14,6 +14,7 @@ from torch import Tensor
 from losscope.kernels import reference
 from losscope.kernels.cpu import memory
 from losscope.kernels.options import CategoricalOptions
+from losscope.kernels.readable import is_batch
 from losscope.kernels.reference import hide, upcast
 
 
@@ -35,9 +36,10 @@ class NegativeLogLikelihood(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         """−upstream_i w_{y_i} at the true class."""
         s, y, safe, weight, each = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            loss = reference.nll_loss(s, y, weight, ctx.options)
-            return *torch.autograd.grad(loss, s, upstream, create_graph=True), None, None, None
+        if (differentiable := torch.is_grad_enabled()) or is_batch(upstream):
+            with torch.enable_grad():
+                loss = reference.nll_loss(s, y, weight, ctx.options)
+            return *torch.autograd.grad(loss, s, upstream, create_graph=differentiable), None, None, None
         value = -each * upcast(upstream)
         if ctx.options.reduction == "mean":
             total = each.sum()

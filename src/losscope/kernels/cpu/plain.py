@@ -40,6 +40,8 @@ def binary_cross_entropy_with_logits(z: Tensor, target: Tensor, reduction: str) 
     if not (z.is_contiguous() and target.is_contiguous() and reduction in REDUCED):
         return None
     wanted = z.requires_grad and torch.is_grad_enabled()
+    if z.numel() == 0:
+        return None
     return loss_of(_of_labels(z.numel(), reduction, wanted, team.threads_at_hand()), z, target, None, wanted)
 
 

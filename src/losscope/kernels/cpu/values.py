@@ -14,6 +14,7 @@ from losscope.kernels.cpu.arguments import Elementwise
 from losscope.kernels.cpu.classes import Result, real
 from losscope.kernels.cpu.elementwise import RUN, over_labels, over_squares
 from losscope.kernels.options import BinaryOptions
+from losscope.kernels.reference import as_stored
 
 LINE = 64  # bytes to which memory that is streamed has to be aligned
 BLOCK = 4 * RUN  # values, rounded up to whole rows where a weight is per column
@@ -37,7 +38,7 @@ def binary_cross_entropy_with_logits(
     check: Callable[[], None],
 ) -> Result:
     """The loss and, where wanted, its gradient times upstream; `check` is called where a target looks out of range."""
-    ignored = options.ignore_index
+    ignored = None if options.ignore_index is None else as_stored(options.ignore_index, target.dtype)
     counted = z.numel() if ignored is None else int((target != ignored).sum())
     arguments = Elementwise(
         smoothing=options.label_smoothing,

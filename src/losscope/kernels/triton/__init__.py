@@ -45,7 +45,9 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
     def backward(s: Tensor, upstream: Tensor, _: Tensor | None, __: Any) -> Tensor:
         return picks.gradient_of(s, y, weight, options.ignore_index, by.scale, upstream)
 
-    job = Job(forward, backward, lambda s: reference.nll_loss(s, y, weight, options), early=False)
+    job = Job(
+        forward, backward, lambda s: reference.nll_loss(s, y, weight, options), early=False, constants=(y, weight)
+    )
     return autograd.apply(s, job)[0]
 
 
@@ -87,7 +89,10 @@ def _cross_entropy(
 
     alone = options._replace(return_stats=False)
     early = options.reduction != "none" and not overwrites
-    job = Job(forward, backward, lambda z: reference.cross_entropy(z, target, weight, alone), early, overwrites)
+    constants = target, weight, by.scale if isinstance(by.scale, Tensor) else None
+    job = Job(
+        forward, backward, lambda z: reference.cross_entropy(z, target, weight, alone), early, overwrites, constants
+    )
     loss, *stats = autograd.apply(z, job)
     return (loss, Stats(*stats)) if options.return_stats else loss
 
@@ -171,4 +176,6 @@ def binary_cross_entropy_with_logits(
     def in_torch(z: Tensor) -> Tensor:
         return reference.binary_cross_entropy_with_logits(z, target, weight, pos_weight, options)
 
-    return autograd.apply(z, Job(forward, backward, in_torch, early=options.reduction != "none"))[0]
+    constants = target, weight, pos_weight
+    job = Job(forward, backward, in_torch, early=options.reduction != "none", constants=constants)
+    return autograd.apply(z, job)[0]

@@ -39,6 +39,7 @@ class Job(NamedTuple):
         reference: z to the same loss in plain torch.
         early: whether the gradient is made in the forward.
         overwrites: whether the gradient takes z's memory.
+        constants: the tensors that are fixed; a gradient that is made later than the loss needs them as they were.
     """
 
     forward: Callable[[Tensor, bool], Forward]
@@ -46,6 +47,7 @@ class Job(NamedTuple):
     reference: Callable[[Tensor], Any]
     early: bool
     overwrites: bool = False
+    constants: tuple[Tensor | None, ...] = ()
 
 
 class FusedLoss(torch.autograd.Function):
@@ -55,7 +57,7 @@ class FusedLoss(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, job: Job) -> Any:
         """The loss, and perhaps its gradient."""
         made = job.forward(z, job.early)
-        ctx.save_for_backward(z)
+        ctx.save_for_backward(z, *job.constants)
         ctx.job, ctx.gradient, ctx.kept, ctx.spent = job, made.gradient, made.kept, False
         stats = made.stats or ()
         ctx.mark_non_differentiable(*stats)
@@ -71,7 +73,7 @@ class FusedLoss(torch.autograd.Function):
                 "another, when the first one's gradient stands where the logits were",
                 "leave inplace_backward out",
             )
-        (z,) = ctx.saved_tensors
+        z, *_ = ctx.saved_tensors
         if torch.is_grad_enabled():
             return _differentiable(ctx.job, z, upstream), None
         gradient, ctx.gradient = ctx.gradient, None

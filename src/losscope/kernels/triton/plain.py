@@ -210,4 +210,5 @@ def _loss(plan: OfClasses | OfLabels, z: Tensor, target: Tensor, weight: Any) ->
         with place(z.device):
             return plan.backward(z, target, weight, upstream, gradient, kept)
 
-    return autograd.apply(z, Job(forward, backward, lambda z: plan.reference(z, target, weight), early=True))[0]
+    job = Job(forward, backward, lambda z: plan.reference(z, target, weight), early=True, constants=(target, weight))
+    return autograd.apply(z, job)[0]

@@ -9,6 +9,7 @@ import triton
 from torch import Tensor
 
 from losscope.kernels.options import BinaryOptions
+from losscope.kernels.reference import as_stored
 from losscope.kernels.triton import configurations, labels, reduction
 from losscope.kernels.triton.flat import flat
 from losscope.kernels.triton.launch import TYPES, Work, launch, real
@@ -73,7 +74,7 @@ def measuring(
         "columns": columns,
         "smoothing": options.label_smoothing,
         "gamma": options.focal_gamma,
-        "ignore_index": 0.0 if options.ignore_index is None else float(options.ignore_index),
+        "ignore_index": 0.0 if options.ignore_index is None else as_stored(options.ignore_index, target.dtype),
         "WEIGHTED": weight is not None,
         "POSITIVE": pos_weight is not None,
         "SMOOTHED": options.label_smoothing > 0,
