@@ -100,6 +100,15 @@ def load_index(target, i, live, ignore_index, SOFT: tl.constexpr):
     return counted, y
 
 
+@triton.jit
+def load_class(target, i, live, classes, ignore_index, SOFT: tl.constexpr):
+    """The same; what is no class at all is an error on the device."""
+    counted, y = load_index(target, i, live, ignore_index, SOFT)
+    if not SOFT:
+        tl.device_assert((y >= 0) & (y < classes), "a target is neither a class nor ignore_index")
+    return counted, y
+
+
 # -------------------------------------------------------------------------------------------------- sums
 
 
@@ -233,12 +242,11 @@ def cross_entropy(
     i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = i < samples
     c, epsilon = tl.full([], softcap, REAL), tl.full([], smoothing, REAL)
-    counted, y = load_index(target, i, live, ignore_index, SOFT)
+    counted, y = load_class(target, i, live, classes, ignore_index, SOFT)
     z_start, g_start = place(i, inner, z_outer, z_inner), place(i, inner, g_outer, g_inner)
     t_start = place(i, inner, t_outer, t_inner)
 
     if not SOFT:  # before the lanes meet: later some of them may be writing
-        tl.device_assert((y >= 0) & (y < classes), "a target is neither a class nor ignore_index")
         x_y = tl.load(z + place(i, inner, z_outer, z_inner) + (y * z_class)[:, None], mask=counted[:, None], other=0.0)
         x_y = tl.sum(x_y.to(REAL), 1)
         x_y = cap(x_y, c) if CAPPED else x_y

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from losscope.kernels.triton.functions import value_at
-from losscope.kernels.triton.logits import load_index, place, store_gradient
+from losscope.kernels.triton.logits import load_class, place, store_gradient
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
@@ -15,7 +15,7 @@ def nll_loss(s, target, weight, losses, samples, classes, inner, s_outer, s_clas
     """ℓ_i = −w_{y_i} s_{i,y_i}."""
     i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = i < samples
-    counted, y = load_index(target, i, live, classes, ignore_index, False)
+    counted, y = load_class(target, i, live, classes, ignore_index, False)
     at = (i // inner) * s_outer + (i % inner) * s_inner + y * s_class
     loss = -tl.load(s + at, mask=counted, other=0.0).to(REAL)
     if WEIGHTED:
@@ -33,7 +33,7 @@ def nll_gradient(target, weight, scale, upstream, gradient, samples, classes, in
     i = (program // across) * ROWS + tl.arange(0, ROWS)
     h = ((program % across) * BLOCK).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
     live = i < samples
-    counted, y = load_index(target, i, live, classes, ignore_index, False)
+    counted, y = load_class(target, i, live, classes, ignore_index, False)
     up = value_at(scale, 0, REAL) * tl.load(upstream + i * upstream_step, mask=live, other=0.0).to(REAL)
     if WEIGHTED:
         up *= tl.load(weight + y, mask=counted, other=0.0).to(REAL)
