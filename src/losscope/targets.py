@@ -49,6 +49,7 @@ def one_hot(y: Tensor, num_classes: int, *, dtype: torch.dtype = torch.float32, 
     """
     if y.is_floating_point() or y.dtype == torch.bool:
         raise InputError("one_hot", "an integer index target", describe(y), "convert it with .long()")
+    y = y.long()
     counted = y != ignore_index
     if bool(((y < 0) | (y >= num_classes))[counted].any()):
         raise InputError(
@@ -57,7 +58,7 @@ def one_hot(y: Tensor, num_classes: int, *, dtype: torch.dtype = torch.float32, 
             f"{y.tolist()}",
             "check num_classes and the labels",
         )
-    t = F.one_hot(y.long().masked_fill(~counted, 0), num_classes) * counted.unsqueeze(-1)
+    t = F.one_hot(y.masked_fill(~counted, 0), num_classes) * counted.unsqueeze(-1)
     return t.movedim(-1, min(1, y.ndim)).to(dtype)
 
 

@@ -218,6 +218,53 @@ def test_an_option_that_changes_compiles_to_a_variable():
             torch.testing.assert_close(step(z, target, e), f(z, target, e))
 
 
+@pytest.mark.parametrize("kernel", ["auto", "eager", "cpu", "reference"])
+@pytest.mark.parametrize("loss", [ls.nll_loss, ls.cross_entropy])
+@pytest.mark.parametrize("wide", [False, True])
+def test_where_all_that_counts_weighs_nothing_the_mean_is_nan_and_its_gradient_zero(loss, kernel, wide):
+    z = torch.zeros(1100 if wide else 2, 2000 if wide else 2, requires_grad=True)
+    w = torch.ones(z.shape[1]).index_fill(0, torch.tensor(0), 0.0)
+    with ls.kernels.use(kernel) if kernel != "auto" else torch.enable_grad():
+        made = loss(z, torch.zeros(len(z)).long(), w)
+    made.backward()
+    assert made.isnan()
+    assert not z.grad.any()
+
+
+# ----------------------------------------------------------------------------------------- narrow indices
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_indices_of_any_width_are_those_of_int64(dtype):
+    """In eight bits −100 is 156, and a weight would be picked by a mask."""
+    wide = torch.tensor([56, 2, 100, 99] if dtype == torch.int8 else [156, 2, 100, 199])
+    y, z, w = wide.to(dtype), randn(4, 200), 0.5 + rand(200)
+    assert int(ls.parallel.global_normalizer(y)) == 4
+    torch.testing.assert_close(ls.parallel.global_normalizer(y, weight=w), w[wide].double().sum())
+    for options in (
+        {"normalizer": "global"},
+        {"weight": w, "normalizer": "global"},
+        {"weight": w},
+        {"ignore_index": 2},
+    ):
+        torch.testing.assert_close(ls.cross_entropy(z, y, **options), ls.cross_entropy(z, wide, **options))
+    torch.testing.assert_close(ls.nll_loss(z, y, w), ls.nll_loss(z, wide, w))
+    layer = randn(200, 3)
+    torch.testing.assert_close(
+        ls.linear_cross_entropy(z[:, :3], layer, y, normalizer="global"),
+        ls.linear_cross_entropy(z[:, :3], layer, wide, normalizer="global"),
+    )
+    assert ls.one_hot(y, 200).sum(1).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_a_class_that_is_the_rest_of_ignore_index_counts_where_it_is_explained_and_looked_at(dtype):
+    z, y = randn(30, 200), torch.full((30,), 156, dtype=dtype)
+    assert ls.lint(z, y, loss="cross_entropy", select=["nothing-counts", "target-out-of-range"]).ok
+    assert "Every target counts" in str(ls.explain("cross_entropy", z[:2], y[:2]))
+    assert ls.summarize("cross_entropy", z, y).num_counted == 30
+
+
 # ------------------------------------------------------------------------------------------------ digits
 
 

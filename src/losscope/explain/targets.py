@@ -9,7 +9,7 @@ from torch import Tensor
 
 from losscope.explain.rows import class_rows
 from losscope.explain.step import Trail
-from losscope.kernels.reference import hide, upcast
+from losscope.kernels.reference import as_index, hide, upcast
 from losscope.targets import one_hot
 
 
@@ -62,7 +62,7 @@ def smoothed(at: Trail, target: str, zed: str, epsilon: float, counted: Tensor) 
 def validity(at: Trail, ignore_index: int) -> Tensor:
     """v_i of an index target."""
     y = at["y"]
-    counted = y != ignore_index
+    counted = as_index(y) != ignore_index
     ignored = int((~counted).sum())
     at.add(
         "v",

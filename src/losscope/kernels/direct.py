@@ -53,7 +53,9 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
             return None
         if s.ndim > 2 and not s.is_contiguous():  # torch's has no gradient there
             return None
-        return torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
+        loss = torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
+        # Where all that counts weighs nothing, torch's gradient is 0/0 too.
+        return loss if weight is None or reduction != "mean" or not math.isnan(loss.item()) else None
     except _REFUSALS:
         return None
 

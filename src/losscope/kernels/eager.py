@@ -36,6 +36,8 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, options: CategoricalOp
         return reference.nll_loss(s, y, weight, options)
     x = upcast(s if s.ndim < 3 else s.contiguous())
     loss = F.nll_loss(x, y, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction)
+    if _weighs_nothing(weight, loss):
+        return reference.nll_loss(s, y, weight, options)
     return loss.to(s.dtype)
 
 
@@ -49,7 +51,9 @@ def cross_entropy(
             pick = F.cross_entropy(
                 x, target, _as(weight, x), ignore_index=options.ignore_index, reduction=options.reduction
             )
-            return pick if x is z else pick.to(z.dtype)
+            if not _weighs_nothing(weight, pick):
+                return pick if x is z else pick.to(z.dtype)
+            return reference.cross_entropy(z, target, weight, options, torch.log_softmax)
         loss = F.cross_entropy(
             x,
             upcast(target),
@@ -141,6 +145,11 @@ def _ignored_are_finite(z: Tensor, y: Tensor, options: CategoricalOptions) -> bo
         return True
     ignored = y == options.ignore_index
     return bool(z.detach().movedim(class_dim(z), -1)[ignored].sum().isfinite())
+
+
+def _weighs_nothing(weight: Tensor | None, mean: Tensor) -> bool:
+    """Whether all that counts may: torch's mean is 0/0 then, and so is its gradient, which shall be 0."""
+    return weight is not None and readable(mean) and bool(mean.detach().isnan().any())
 
 
 def _is_learned(weight: Tensor | None) -> bool:

@@ -166,8 +166,15 @@ def divisor(target: Tensor, weight: Tensor | None, options: CategoricalOptions, 
     if target.is_floating_point():
         dim = class_dim(target)
         return torch.ones(target.shape[:dim] + target.shape[dim + 1 :], dtype=dtype, device=target.device)
-    ignored = target == options.ignore_index
-    return hide(_weight_of(hide(target, ignored), weight, dtype), ignored)
+    y = as_index(target)
+    ignored = y == options.ignore_index
+    return hide(_weight_of(hide(y, ignored), weight, dtype), ignored)
+
+
+def as_index(y: Tensor) -> Tensor:
+    """Indices as int64, anything else as it is: in eight bits −100 would be 156, and select by a mask."""
+    is_whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+    return y.long() if is_whole else y
 
 
 def statistics(z: Tensor, s: Tensor, target: Tensor, ignored: Tensor | None) -> Stats:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from losscope.errors import InputError
+from losscope.kernels.reference import as_index
 from losscope.linting.reading import Reading, read
 from losscope.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Loss, NLLLoss
 from losscope.targets import class_dim
@@ -83,7 +84,7 @@ class Context:
 
     def is_ignored(self, y: Tensor) -> Tensor:
         """Where a target does not count."""
-        return torch.zeros_like(y, dtype=torch.bool) if self.ignore_index is None else y.eq(self.ignore_index)
+        return torch.zeros_like(y, dtype=torch.bool) if self.ignore_index is None else as_index(y).eq(self.ignore_index)
 
     @cached_property
     def reduction(self) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from losscope.kernels.reference import as_index
 from losscope.targets import class_dim
 
 LIMIT = 1 << 20
@@ -117,6 +118,7 @@ def read(z: Tensor, y: Tensor, categorical: bool, ignore_index: float | None) ->
     rows, targets, total = _rows(z, y, is_index)
     dtype = effective_dtype(rows, z.dtype)
     if is_index:
+        targets = as_index(targets)
         counted = (targets != ignore_index) & (targets >= 0) & (targets < rows.shape[1])
         return Reading(rows, targets.long().masked_fill(~counted, 0), None, counted, total, dtype)
     soft = targets.to(rows.dtype)

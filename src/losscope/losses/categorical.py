@@ -131,8 +131,8 @@ def cross_entropy(
         validate.class_weight("cross_entropy", weight, input, input.shape[class_dim(input)])
     if inplace_backward:
         validate.overwritable("cross_entropy", autocast(input))
-    options = over_ranks(options, target, weight)
     target = target if soft else target.long()
+    options = over_ranks(options, target, weight)
 
     def check() -> None:
         validate.soft_values("cross_entropy", target)

@@ -43,7 +43,7 @@ def _nothing(c: Context) -> str:
     if bool((w == 0).all()):
         return "every weight is 0"
     if index and not c.y.is_floating_point() and c.y.dtype != torch.bool and tuple(w.shape) == (c.num_classes,):
-        counted = c.y[(c.y != c.ignore_index) & (c.y >= 0) & (c.y < c.num_classes)].long()
+        counted = c.y[~c.is_ignored(c.y) & (c.y >= 0) & (c.y < c.num_classes)].long()
         if counted.numel() and not bool(w[counted].any()):
             return f"the weight of every class that occurs ({_listed(unique(counted))}) is 0"
     return ""

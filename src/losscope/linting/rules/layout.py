@@ -131,7 +131,7 @@ def _sequences(c: Context) -> tuple[Tensor, Tensor, Tensor] | None:
         z, y = z.T.unsqueeze(0), y.unsqueeze(0)
     if z.shape[2] < 8 or y.numel() < _ENOUGH:
         return None
-    counted = (y != c.ignore_index) & (y >= 0) & (y < z.shape[1])
+    counted = ~c.is_ignored(y) & (y >= 0) & (y < z.shape[1])
     s = (z if z.dtype == torch.float64 else z.float()).log_softmax(1)
     return s, y.long().where(counted, 0), counted
 

@@ -148,7 +148,7 @@ def target_out_of_range(rule: Rule, c: Context) -> Iterator[Finding]:
         return
     if classes_last(c.z, y):
         h = c.z.shape[-1]
-    bad = ((y < 0) | (y >= h)) & (y != c.ignore_index)
+    bad = ((y < 0) | (y >= h)) & ~c.is_ignored(y)
     if not bool(bad.any()):
         return
     values = unique(y[bad])
@@ -157,7 +157,7 @@ def target_out_of_range(rule: Rule, c: Context) -> Iterator[Finding]:
     yield rule.found(
         f"a target is outside 0…{h - 1}, the {h} classes of the outputs",
         f"{int(bad.sum()):,} of {y.numel():,} targets are {_values(values)}, the first at {place}",
-        _range_fix(y, values, h, c.ignore_index),
+        _range_fix(y[~c.is_ignored(y)], values, h),
         out_of_range=int(bad.sum()),
         lowest=float(y.min()),
         highest=float(y.max()),
@@ -170,9 +170,8 @@ def _values(values: Tensor, most: int = 5) -> str:
     return shown + (f" and {len(values) - most} other values" if len(values) > most else "")
 
 
-def _range_fix(y: Tensor, bad: Tensor, h: int, ignore_index: float | None) -> str:
+def _range_fix(counted: Tensor, bad: Tensor, h: int) -> str:
     """Labels from 1, a mark for void samples, ±1, or too few outputs."""
-    counted = y[y != ignore_index]
     low, high = int(counted.min()), int(counted.max())
     if high == h and low >= 1:
         return "y = y - 1  # the labels start at 1"
