@@ -100,7 +100,7 @@ def test_soft_targets_with_weights():
     w = torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
     e = ls.explain(ls.CrossEntropyLoss(w), z, q)
     close(e["ℓ"], -(w.numpy() * q.numpy() * log_softmax(z.numpy(), 1)).sum(1))
-    close(e["W"], (w * q).sum(1))
+    close(e["A"], (w * q).sum(1))
     assert "v" not in [step.symbol for step in e.steps]
     assert e.agrees
 
@@ -163,6 +163,19 @@ def test_the_linear_layers_gradients(out_features, bias):
     close(e["∂L/∂W"], loss.linear.weight.grad)
     if bias:
         close(e["∂L/∂b"], loss.linear.bias.grad)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"label_smoothing": 0.1}, {"z_loss": 0.1}, {"label_smoothing": 0.2, "softcap": 5.0}]
+)
+def test_the_linear_layer_under_a_soft_or_smoothed_target(options, soft):
+    """The layer's W is not what the shares of the target come to."""
+    loss = ls.LinearCrossEntropyLoss(4, 5, dtype=torch.float64, weight=torch.linspace(1, 2, 5).double(), **options)
+    e = ls.explain(loss, logits(6, 4), logits(6, 5, seed=1).softmax(1) if soft else indices(6, classes=5))
+    assert e.agrees
+    symbols = [step.symbol for step in e.steps]
+    assert len(symbols) == len(set(symbols))
 
 
 # --------------------------------------------------------------- L is the loss, the gradient is autograd's

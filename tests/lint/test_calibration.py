@@ -22,6 +22,21 @@ def test_overconfident(n, dtype):
     assert not found((z / 4).to(dtype), y, "cross_entropy", "overconfident")
 
 
+def test_a_softcap_belongs_to_the_outputs():
+    """Calibrated as the loss has them, and five times too sure; what the remedy says to compute is calibrated again."""
+    z, y = classes(4000, strength=2)
+    capped = ls.CrossEntropyLoss(softcap=100.0)
+
+    def before(x):
+        return 100 * torch.atanh(x / 100)
+
+    assert not found(before(z), y, capped, "overconfident")
+    finding = next(f for f in lint(before(5 * z), y, loss=capped, select=["overconfident"]))
+    assert finding.evidence["temperature"] == pytest.approx(5, rel=0.2)
+    p = eval(finding.remedy.partition("#")[0], {"ls": ls, "torch": torch, "z": before(5 * z)})
+    torch.testing.assert_close(p, z.softmax(1), rtol=0, atol=0.05)
+
+
 @every
 def test_overconfident_labels(dtype):
     z, m = labels(1000, strength=2)

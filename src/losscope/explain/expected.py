@@ -20,7 +20,7 @@ def expected(at: Trail, q: str, weight: Tensor | None, options: CategoricalOptio
     loss = -expectation(weighted, at["s"]).sum(1)
     inner = Formula("(-s_{ih})", "(−s_ih)")
     if options.z_loss:
-        loss = loss + z_loss(at, options.z_loss) * at["W"]
+        loss = loss + z_loss(at, options.z_loss) * at["A"]
         inner = Formula(
             rf"\left(-s_{{ih}} + {options.z_loss:g}\,\mathrm{{lse}}_i^2\right)", f"(−s_ih + {options.z_loss:g} lse_i²)"
         )
@@ -39,8 +39,8 @@ def expected(at: Trail, q: str, weight: Tensor | None, options: CategoricalOptio
 
 
 def expected_slope(at: Trail, q: str, weight: Tensor | None, options: CategoricalOptions) -> tuple[Tensor, Formula]:
-    """∂ℓ_i/∂z_ih = W_i ŷ_ih (1 + 2 λ lse_i) − w_h q_ih, before the softcap."""
-    pull, formula = at["W"], Formula(r"W_i \hat{y}_{ih}", "W_i ŷ_ih")
+    """∂ℓ_i/∂z_ih = A_i ŷ_ih (1 + 2 λ lse_i) − w_h q_ih, before the softcap."""
+    pull, formula = at["A"], Formula(r"A_i \hat{y}_{ih}", "A_i ŷ_ih")
     if options.z_loss:
         pull = pull * (1 + 2 * options.z_loss * at["lse"])
         twice = f"{2 * options.z_loss:g}"
@@ -52,7 +52,7 @@ def expected_slope(at: Trail, q: str, weight: Tensor | None, options: Categorica
 
 
 def _weighted(at: Trail, q: str, weight: Tensor | None) -> Tensor:
-    """w_h q_ih, with the steps w_h and W_i = Σ_h w_h q_ih."""
+    """w_h q_ih, with the steps w_h and A_i = Σ_h w_h q_ih."""
     weighted = at[q]
     if weight is not None:
         weighted = weighted * at.add(
@@ -60,10 +60,10 @@ def _weighted(at: Trail, q: str, weight: Tensor | None) -> Tensor:
         )
     term = _term(q, weight)
     at.add(
-        "W",
+        "A",
         "weight of the target",
-        rf"W_i = \sum_h {term.latex}",
-        f"W_i = Σ_h {term.text}",
+        rf"A_i = \sum_h {term.latex}",
+        f"A_i = Σ_h {term.text}",
         weighted.sum(1),
         "What the shares of the target come to: 1 for a distribution without class weights.",
         "i",

@@ -26,6 +26,7 @@ class LossDistributionDisplay(Display):
         counts: (B,) between them.
         below: how many are below the first edge.
         above: how many are from the last edge on; infinite ones included.
+        worse: how many are above the ℓ of a guess; None where only the bins tell, and then at least so many.
         mean: mean ℓ.
         chance: the ℓ of a guess: ln H, ln 2, or the variance of the targets.
         chance_name: how that is written.
@@ -36,6 +37,7 @@ class LossDistributionDisplay(Display):
     counts: np.ndarray
     below: int
     above: int
+    worse: int | None
     mean: float
     chance: float
     chance_name: str
@@ -48,14 +50,16 @@ class LossDistributionDisplay(Display):
         above += summary.num_infinite
         if isinstance(summary, RegressionSummary):
             unit = "nats²" if summary.unit == "nats" else "squared unit of the target"
-            return cls(edges, counts, below, above, summary.rmse**2, summary.chance, "the mean said always", unit)
+            return cls(edges, counts, below, above, None, summary.rmse**2, summary.chance, "the mean said always", unit)
         name = f"ln {summary.num_classes}" if isinstance(summary, CategoricalSummary) else "ln 2"
-        return cls(edges, counts, below, above, summary.nll, summary.chance, f"a guess, {name}", "nats")
+        worse = summary.num_worse_than_chance
+        return cls(edges, counts, below, above, worse, summary.nll, summary.chance, f"a guess, {name}", "nats")
 
     @property
     def worse_than_chance(self) -> float:
-        """The part of the samples in bins that lie wholly above the loss of a guess."""
-        worse = self.counts[self.edges[:-1] >= self.chance].sum() + self.above
+        """The part of the samples above the loss of a guess; without their number those in bins wholly above it."""
+        surely = self.counts[self.edges[:-1] >= self.chance].sum() + self.above
+        worse = surely if self.worse is None else self.worse
         return float(worse / max(1, self.counts.sum() + self.below + self.above))
 
     def describe(self) -> str:
@@ -63,7 +67,7 @@ class LossDistributionDisplay(Display):
         return (
             f"ℓ of {self.counts.sum() + self.below + self.above:,} samples on a logarithmic scale. The mean is "
             f"{number(self.mean)} {self.unit}; {self.chance_name}, has {number(self.chance)}. "
-            f"{self.worse_than_chance:.1%} of the samples are worse than a guess."
+            f"{'At least ' * (self.worse is None)}{self.worse_than_chance:.1%} of the samples are worse than a guess."
         )
 
     def plot(self) -> go.Figure:

@@ -27,6 +27,7 @@ from losscope.summary.counting import (
     COUNTED,
     ENTROPY,
     INFINITE,
+    KINDS,
     LOSS,
     LOSS_INFINITE,
     LOSS_NAN,
@@ -38,9 +39,11 @@ from losscope.summary.counting import (
     SUPPORT,
     SURE,
     TRUE_POSITIVE,
+    WORSE,
     Default,
     State,
     exact_zeros,
+    is_worse,
     note,
     zeros,
 )
@@ -50,6 +53,7 @@ from losscope.summary.scan import in_threads
 
 _LOW, _LIMIT = NATS.low, NATS.limit
 _NUMBERS = 16  # that are kept of a label while its block is looked at
+_LN2 = math.log(2)
 _FLOOR = -100.0  # torch's: what the logarithm of a probability is held at
 
 
@@ -87,7 +91,7 @@ class Binary:
         """What is kept, whatever the number of samples."""
         by_label = h if h <= self.class_limit else 1
         return {
-            "counts": zeros(8),
+            "counts": zeros(KINDS),
             "totals": exact_zeros(5),
             "classes": zeros(6, h),
             "class_loss": exact_zeros(h),
@@ -196,6 +200,7 @@ class Binary:
             num_labels=h,
             nll=unless(counts[INFINITE], counts[NAN], mean(totals[NLL], counted)),
             chance=math.log(2),
+            num_worse_than_chance=int(counts[WORSE]),
             accuracy=divide(int(counts[RIGHT]), counted),
             entropy=mean(totals[ENTROPY], int(counts[SURE])),
             classes=class_measures(
@@ -272,6 +277,7 @@ def _totals(found: Any, counted: Any, counts: Any, sums: Any) -> None:
     for i, h in np.ndindex(counted.shape):
         if counted[i, h]:
             counts[COUNTED] += 1
+            counts[WORSE] += is_worse(found.nll[i, h], _LN2)
             note(sums[LOSS], found.loss[i, h], counts, LOSS_INFINITE, LOSS_NAN)
             note(sums[NLL], found.nll[i, h], counts, INFINITE, NAN)
             if found.entropy[i, h] < _LIMIT:

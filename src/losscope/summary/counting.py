@@ -16,7 +16,8 @@ from losscope.summary.exact import NATS, add
 State = dict[str, NDArray[Any]]
 Default = tuple[Tensor, str | Callable[[Tensor], Tensor]]
 
-SAMPLES, COUNTED, INFINITE, NAN, RIGHT, LOSS_INFINITE, LOSS_NAN, SURE = range(8)
+SAMPLES, COUNTED, INFINITE, NAN, RIGHT, LOSS_INFINITE, LOSS_NAN, SURE, WORSE = range(9)
+KINDS = WORSE + 1
 LOSS, WEIGHT, NLL, ENTROPY, CONFIDENCE = range(5)
 SUPPORT, PREDICTED, TRUE_POSITIVE, CLASS_INFINITE, CLASS_NAN, CLASS_COUNTED = range(6)
 _LOW, _LIMIT = NATS.low, NATS.limit
@@ -46,11 +47,18 @@ def note(total: Any, x: Any, counts: Any, infinite: Any, nan: Any) -> Any:
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def totals(found: Any, ks: Any, counts: Any, sums: Any, ranked: Any) -> None:
+def is_worse(nll: Any, guess: Any) -> Any:
+    """Whether ℓ is above that of a guess by more than the rounding of either."""
+    return nll > guess + 1e-9
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def totals(found: Any, ks: Any, guess: Any, counts: Any, sums: Any, ranked: Any) -> None:
     """What is summed over all samples."""
     for i in range(found.nll.size):
         counts[COUNTED] += 1
         counts[RIGHT] += found.decision[i] == found.truth[i]
+        counts[WORSE] += is_worse(found.nll[i], guess)
         note(sums[LOSS], found.loss[i], counts, LOSS_INFINITE, LOSS_NAN)
         note(sums[NLL], found.nll[i], counts, INFINITE, NAN)
         add(sums[WEIGHT], _LOW, found.weight[i])

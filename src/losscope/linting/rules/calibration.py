@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from losscope.kernels.reference import softcap
 from losscope.linting.context import Context
 from losscope.linting.finding import INFO, WARNING, Finding
 from losscope.linting.reading import Reading, part
@@ -52,7 +53,8 @@ def overconfident(rule: Rule, c: Context) -> Iterator[Finding]:
         f"ECE {calibration.ece:.3g} on {n:,} decisions, where a calibrated model shows {calibration.null.low:.2g} to"
         f" {calibration.null.high:.2g}; the best temperature is {t:.3g}, and with it the loss is {scaled.nll:.4g}"
         f" instead of {loss:.4g} nats",
-        f"ls.softmax(z / {t:.3g}, 1)  # temperature scaling, fitted on held-out data; or label_smoothing=0.1",
+        f"ls.softmax({_capped_code(c)} / {t:.3g}, 1)  # temperature scaling, fitted on held-out data; or"
+        " label_smoothing=0.1",
         None if severe else INFO,
         temperature=t,
         ece=calibration.ece,
@@ -74,7 +76,7 @@ def _worth_measuring(z: Tensor, y: Tensor, chance: float) -> bool:
 
 
 def _problem(c: Context) -> tuple[Tensor, Tensor] | None:
-    """Logits (n, H) and indices (n,), n ≥ 100; labels on their own as problems of H = 2, all in one."""
+    """Logits (n, H) after the softcap and indices (n,), n ≥ 100; labels on their own as problems of H = 2."""
     r = c.reading
     if r is None or getattr(c.loss, "focal_gamma", None) or _reweighted(c):
         return None
@@ -83,7 +85,18 @@ def _problem(c: Context) -> tuple[Tensor, Tensor] | None:
     if y is None or len(z) < 100 or z.shape[1] < 2:
         return None
     some = part(len(z), min(_ROWS, _OUTPUTS // z.shape[1]), z.device)
-    return z[some].double(), y[some]
+    return softcap(z[some].double(), _cap(c)), y[some]
+
+
+def _cap(c: Context) -> float | None:
+    """What the loss holds the logits below, before anything else."""
+    return getattr(c.loss, "softcap", None)
+
+
+def _capped_code(c: Context) -> str:
+    """The logits as the loss has them."""
+    cap = _cap(c)
+    return "z" if cap is None else f"{cap:g} * torch.tanh(z / {cap:g})"
 
 
 def _reweighted(c: Context) -> bool:
@@ -120,7 +133,8 @@ def label_noise(rule: Rule, c: Context) -> Iterator[Finding]:
         "some labels seem to be wrong",
         f"on {len(z):,} held-out samples the model that fits best takes {rates[best]:.0%} of the labels for random"
         f" (likelihood ratio {evidence:.3g}); {int(sure.sum()):,} samples disagree with a probability above 0.9",
-        "look at these: (ls.softmax(z, 1).max(1).values > 0.9) & (z.argmax(1) != y); then label_smoothing=0.1",
+        f"look at these: (ls.softmax({_capped_code(c)}, 1).max(1).values > 0.9) & (z.argmax(1) != y); then"
+        " label_smoothing=0.1",
         rate=rates[best],
         likelihood_ratio=evidence,
         confident_disagreements=int(sure.sum()),
