@@ -697,6 +697,25 @@ def test_state_dict_pickle_and_copy_keep_everything():
     assert same(pickle.loads(pickle.dumps(whole)), whole)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_row_with_nan_anywhere_is_no_hit_and_no_largest(place):
+    z = torch.tensor([[0.5, 1.0, 0.0]])
+    z[0, place] = math.nan
+    found = summarize("cross_entropy", z, torch.tensor([(place + 1) % 3]), top_k=(1, 2))
+    assert found.accuracy == 0
+    assert found.top_k == {1: 0, 2: 0}
+
+
+def test_losses_with_other_weights_do_not_merge():
+    z, y = torch.eye(3), torch.arange(3)
+    first, second, third = (Summary(ls.CrossEntropyLoss(torch.tensor([w, 1.0, 1.0]))) for w in (1.0, 9.0, 1.0))
+    for summary in (first, second, third):
+        summary.update(z, y)
+    first.merge(third)
+    with pytest.raises(ls.InputError, match="same arguments"):
+        first.merge(second)
+
+
 def test_merging_what_does_not_fit_is_an_error():
     summary = Summary("cross_entropy")
     summary.update(*classifier())

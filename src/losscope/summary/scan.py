@@ -72,10 +72,11 @@ class Rows(NamedTuple):
 @njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _largest(z: Any) -> Any:
     """max_h z_h, NaN if there is one."""
-    top = z[0]
+    top, has_nan = z[0], z[0] != z[0]
     for h in range(1, z.size):
-        top = _larger(top, z[h])
-    return top
+        has_nan |= z[h] != z[h]
+        top = _larger(top, z[h])  # which passes over it
+    return np.nan if has_nan else top
 
 
 @njit(error_model="numpy", cache=True)
