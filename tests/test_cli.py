@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,69 @@ def test_the_installed_command():
     command = Path(sys.executable).with_name("losscope")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"losscope {ls.__version__}\n"
+
+
+def test_a_file_of_fewer_rows_than_are_shown_is_explained_whole(run, tmp_path):
+    np.savez(tmp_path / "two.npz", outputs=np.eye(2, 3, dtype=np.float32), targets=np.array([0, 2]))
+    code, out, err = run("explain", "two.npz")
+    assert (code, err) == (0, "")
+    assert "i=1" in out
+
+
+def test_explain_as_json_writes_what_is_not_finite_as_a_word(run, tmp_path):
+    z = np.array([[0.0, -np.inf, 1.0]], dtype=np.float32)
+    np.savez(tmp_path / "masked.npz", outputs=z, targets=np.array([0]))
+    _, out, _ = run("explain", "masked.npz", "--json")
+    steps = {step["symbol"]: step["value"] for step in json.loads(out)["steps"]}
+    assert steps["z"] == [[0.0, "-inf", 1.0]]
+
+
+def test_explain_leaves_out_what_is_ignored(run, file):
+    _, y = read(file)
+    _, out, _ = run("explain", file, "--ignore-index", str(int(y[0])), "--samples", "1", "--json")
+    steps = {step["symbol"]: step["value"] for step in json.loads(out)["steps"]}
+    assert (steps["v"], steps["ℓ"]) == ([0], [0.0])
+
+
+def test_report_shows_the_rows_that_are_asked_for(run, file):
+    _, out, _ = run("report", file, "--rows", "4,7", "--json")
+    assert [(sample["index"], sample["why"]) for sample in json.loads(out)["samples"]] == [
+        (4, "asked for"),
+        (7, "asked for"),
+    ]
+
+
+def test_a_row_that_is_not_there_is_told_before_the_file_is_measured(run, file, monkeypatch):
+    monkeypatch.setattr("losscope.summary.streaming.stream", _raise(AssertionError("the file was measured")))
+    code, _, err = run("report", file, "--rows", "60")
+    assert code == 2
+    assert "0…59" in err
+
+
+def test_a_rank_waits_for_the_others_as_long_as_it_is_told(run, file, monkeypatch):
+    waits = []
+
+    @contextmanager
+    def together(seconds):
+        waits.append(seconds)
+        yield None
+
+    monkeypatch.setattr("losscope.summary.ranks.together", together)
+    assert run("report", file, "--timeout", "7")[0] == 0
+    assert waits == [7]
+
+
+def test_the_classes_of_the_built_in_example_may_be_named(run):
+    code, out, _ = run("report", "--classes", ",".join(f"digit{h}" for h in range(10)), "--samples", "1", "--json")
+    assert code == 0
+    assert json.loads(out)["summary"]["classes"]["labels"][3] == "digit3"
+
+
+def test_spaces_beside_the_commas_are_no_part_of_a_name(run, file):
+    _, out, _ = run("report", file, "--classes", "cat, dog , owl", "--json")
+    assert json.loads(out)["summary"]["classes"]["labels"] == ["cat", "dog", "owl"]
+
+
+def test_a_long_name_is_cut_above_its_column(run, file):
+    _, out, _ = run("report", file, "--classes", "cat,dog,ornithorhynchus", "--samples", "1")
+    assert "ornithorh…" in out.partition("Sample 0")[2]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -85,3 +86,22 @@ def test_the_command_prints_the_same_numbers():
 def test_sizes_must_be_positive():
     with pytest.raises(ls.InputError, match="tokens"):
         Problem(0, 1, 1)
+
+
+def test_the_counts_of_each_strategy_by_hand():
+    """Chunks of 2816 rows, whose float32 logits of 1000 classes are just below 11 MiB: four of them."""
+    p = Problem(tokens=10_000, hidden=8, classes=1000, ranks=3, bytes_per_number=2)
+    logits, weight, chunk, shard = 2 * 10_000 * 1000, 8 * 1000, 2816 * 1000, 4 * 10_000 * 334
+    assert (eager(p).moved, eager(p).held) == (9 * logits, 3 * logits)
+    assert (fused(p).moved, fused(p).held) == (5 * logits, 2 * logits)
+    assert chunked(p).moved == 5 * 4 * 10_000 * 1000 + 4 * weight * (2 * 2 + 2 * 4)
+    assert chunked(p).held == 4 * chunk + 2 * chunk + 4 * weight
+    shared = vocabulary_parallel(p)
+    assert (shared.moved, shared.held) == (19 * shard, 3 * shard)
+    assert shared.sent == 2 * 10_000 * (3 * 4 + 8 * 2) * 2 // 3
+
+
+def test_the_command_takes_every_size():
+    sizes = {"--tokens": 64, "--hidden": 8, "--classes": 1000, "--ranks": 4, "--bytes": 2}
+    result = CliRunner().invoke(app, ["plan", "--json", *(str(x) for pair in sizes.items() for x in pair)])
+    assert json.loads(result.stdout)["costs"] == [asdict(cost) for cost in plan(Problem(*sizes.values()))]

@@ -53,6 +53,8 @@ INDEX = [
         "soft target and ignore_index", lambda: ce(Z, M, ignore_index=1), "no ignore_index", "ignore_index=1", "q = 0"
     ),
     case("no batch beside a batch", lambda: ce(torch.zeros(3), Y), "shape ()", "int64 of shape (4,)", ""),
+    case("soft and ignore_index 0", lambda: ce(Z, M, ignore_index=0), "no ignore_index", "ignore_index=0", "q = 0"),
+    case("one-based, one ignored", lambda: ce(Z, torch.tensor([1, 2, 3, -100])), "0…2", "3 at (2,)", "subtract 1"),
 ]
 
 LOGITS = [
@@ -176,6 +178,8 @@ OPTIONS = [
         "focal, smoothed labels", lambda: bce_logits(Z, M, focal_gamma=2.0, label_smoothing=0.1), "without", "0.1", ""
     ),
     case("no such kernel", lambda: ls.kernels.use("fast").__enter__(), "reference", "'fast'", "one of them"),
+    case("normalizer inf", lambda: ce(Z, Y, normalizer=torch.tensor(INF)), "positive", "inf", "count"),
+    case("ignore_index bool", lambda: ce(Z, Y, ignore_index=True), "an int", "True", "index"),
 ]
 
 TARGETS = [
@@ -183,6 +187,11 @@ TARGETS = [
     case("one_hot float", lambda: ls.one_hot(torch.tensor([0.0]), 3), "integer", "float32", ".long()"),
     case("to_index", lambda: ls.to_index(torch.tensor([[0.5, 0.5]])), "one-hot", "float32 of shape (1, 2)", "soft"),
     case("multi_hot range", lambda: ls.multi_hot([[0, 4]], 3), "0…2", "4 in row 0", "num_labels"),
+    case("multi_hot negative", lambda: ls.multi_hot([[0], [-1]], 3), "0…2", "-1 in row 1", "num_labels"),
+    case("one_hot bool", lambda: ls.one_hot(torch.tensor([True, False]), 2), "integer", "bool", ".long()"),
+    case("regression weight of a row", lambda: mse(Z, M, torch.ones(3)), "shape (4, 3)", "(3,)", ""),
+    case("layer of images, one sample", lambda: linear(X[0], torch.zeros(3, 2, 5), Y), "batched", "(5,)", "unsqueeze"),
+    case("filter_eps of a shard", lambda: linear(X, W, Y, group="any", filter_eps=0.1), "on one rank", "shard", "out"),
 ]
 
 MODULES = [

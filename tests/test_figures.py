@@ -407,3 +407,35 @@ def test_grids_show_any_target():
     assert "20 × 30 of 50 × 40" in figures.target_grid(torch.ones(50, 40)).layout.meta["description"]
     with pytest.raises(ls.InputError, match="num_classes"):
         figures.target_grid(torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("scale", "sure", "makes"), [(3.0, "surer than", "less sure"), (0.3, "less sure than", "surer")]
+)
+def test_the_words_say_to_which_side_a_model_is_off(scale, sure, makes):
+    generator = torch.Generator().manual_seed(6)
+    z = torch.randn(4000, 4, generator=generator)
+    y = torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
+    said = figures.ReliabilityDisplay.from_predictions(scale * z, y).describe()
+    assert f"on average the model is {sure} it is right" in said
+    assert f"makes every decision {makes}," in figures.TemperatureDisplay.from_predictions(scale * z, y).describe()
+
+
+def test_a_calibrated_model_is_off_by_no_more_than_chance():
+    for seed in range(9):  # of such models half have an ECE above the mean of the null band
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(2000, 4, generator=generator)
+        y = torch.multinomial(z.softmax(1), 1, generator=generator).squeeze(1)
+        display = figures.ReliabilityDisplay.from_predictions(z, y)
+        assert ("no more than chance" in display.describe()) == (display.ece <= display.ece_null[2])
+
+
+def test_what_is_infinite_is_worse_than_a_guess():
+    z = torch.tensor([[0.0, -torch.inf], [1.0, 2.0]])
+    assert figures.LossDistributionDisplay.from_predictions(z, torch.tensor([1, 1])).worse_than_chance == 0.5
+
+
+def test_names_never_become_markup_where_the_mouse_is(categorical):
+    summary = ls.summarize("cross_entropy", *categorical, labels=NAMES)
+    for name, figure in figures.for_summary(summary).items():
+        assert "<b>dog" not in json.dumps([t.to_plotly_json() for t in figure.data], default=str), name

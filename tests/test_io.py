@@ -561,3 +561,57 @@ def test_streams_in_constant_memory(suffix, tmp_path):
     command = [sys.executable, "-c", GROWTH, path, tmp_path / "y.npy"]
     growth = float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     assert growth < 200
+
+
+def test_whole_and_other_numbers_side_by_side(tmp_path):
+    """A column of whole numbers is a column of integers, and the others keep their fractions beside it."""
+    (tmp_path / "x.csv").write_text("z_0,z_1,y\n1,2.5,0\n-3,0.25,1\n")
+    assert open_source(tmp_path / "x.csv").read().outputs.tolist() == [[1, 2.5], [-3, 0.25]]
+
+
+@pytest.mark.parametrize("name", ["x.CSV", "x.TSV", "x.NPZ"])
+def test_endings_in_capitals(name, tmp_path):
+    z, y = torch.tensor([[0.5, 1.5]]), torch.tensor([1])
+    if name == "x.NPZ":
+        with open(tmp_path / name, "wb") as file:
+            np.savez(file, outputs=z.numpy(), targets=y.numpy())
+    else:
+        (tmp_path / name).write_text("z_0,z_1,y\n0.5,1.5,1\n".replace(",", "," if name == "x.CSV" else "\t"))
+    assert torch.equal(open_source(tmp_path / name).read().outputs, z)
+
+
+def test_names_with_capitals_and_spaces(tmp_path):
+    (tmp_path / "x.csv").write_text(" Logit , Label\n0.5,1\n")
+    found = open_source(tmp_path / "x.csv")
+    assert (found.outputs.name, found.targets.name) == ("Logit", "Label")
+
+
+@pytest.mark.parametrize("hole", ["NA", "N/A", "null", "NULL", "None"])
+def test_what_stands_for_nothing_in_a_text(hole, tmp_path):
+    (tmp_path / "x.csv").write_text(f"z_0,z_1,y\n0.5,1.5,1\n0.5,{hole},0\n")
+    with pytest.raises(InputError, match="none in row 1"):
+        open_source(tmp_path / "x.csv").read()
+
+
+def test_parquet_in_folders_of_a_folder(tmp_path):
+    (tmp_path / "day=1").mkdir()
+    pq.write_table(pa.table({"z_0": [0.5], "z_1": [1.5], "y": [1]}), tmp_path / "day=1" / "part.parquet")
+    assert len(open_source(tmp_path)) == 1
+
+
+def test_a_folder_of_both_is_not_guessed(tmp_path):
+    pq.write_table(pa.table({"z_0": [0.5], "z_1": [1.5], "y": [1]}), tmp_path / "part.parquet")
+    np.save(tmp_path / "y.npy", np.array([1]))
+    with pytest.raises(InputError, match="both"):
+        open_source(tmp_path)
+
+
+def test_checksums_of_pages_are_compared(tmp_path):
+    path = tmp_path / "x.parquet"
+    table = pa.table({"z_0": np.arange(99.0), "z_1": np.arange(99.0), "y": np.zeros(99, np.int64)})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = path.read_bytes()
+    at = content.index(np.float64(50).tobytes())
+    path.write_bytes(content[:at] + np.float64(51).tobytes() + content[at + 8 :])
+    with pytest.raises(InputError, match=r"whole \.parquet file"):
+        open_source(path).read()

@@ -93,3 +93,8 @@ def test_a_decision_is_that_of_the_estimate(link):
 def test_a_link_is_a_constant():
     with pytest.raises(AttributeError):
         links.SOFTMAX.name = "another"
+
+
+def test_integers_are_taken_beside_a_dtype():
+    for ours, torchs in ((ls.softmax, torch.softmax), (ls.log_softmax, torch.log_softmax)):
+        assert_close(ours(torch.tensor([0, 5]), dtype=torch.float32), torchs(torch.tensor([0.0, 5.0]), 0))

@@ -236,3 +236,17 @@ def test_the_version_is_that_of_the_package():
     from importlib.metadata import version
 
     assert ls.__version__ == version("losscope")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_formula_names_the_z_loss(smoothing):
+    loss = ls.CrossEntropyLoss(label_smoothing=smoothing, z_loss=0.25)
+    assert r"+ 0.25 \left(\ln" in loss.formula
+
+
+def test_the_formulas_name_the_weights():
+    w = torch.ones(3)
+    assert "w_{y_i}" in ls.NLLLoss(w).formula
+    assert "w_{ih}" in ls.BCELoss(w).formula
+    assert "w_{ih}" in ls.BCEWithLogitsLoss(w).formula
+    assert "p_h" in ls.BCEWithLogitsLoss(pos_weight=w).formula

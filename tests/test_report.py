@@ -1,7 +1,9 @@
 """The page as a reader meets it, in Debian's Chromium, and its numbers against the library's."""
 
+import base64
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from axe_core_python.sync_playwright import Axe
 import losscope as ls
 from losscope.io import open_source
 from losscope.reporting import InMemory, build, data
+from losscope.reporting.page import png, worst_name
 
 NASTY = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>owl", "{{ 7 * 7 }} & $x$")
 WIDTHS = (390, 1400)
@@ -482,3 +485,59 @@ def test_what_cannot_be_reported_is_an_error_and_writes_nothing(tmp_path, z, y, 
     with pytest.raises(ls.InputError, match=said):
         ls.report("cross_entropy", z, y, tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_advice_on_labels_is_the_threshold_of_their_logits():
+    """Logits 2 too low: ŷ ≥ σ(−2) is where to cut."""
+    generator = torch.Generator().manual_seed(0)
+    z = 3 * torch.randn(4000, 2, generator=generator)
+    m = torch.bernoulli(z.sigmoid(), generator=generator)
+    made = build(ls.BCEWithLogitsLoss(), InMemory(z - 2, m))
+    (cut,) = [one for one in made.advice if "instead of 1/2" in one.text]
+    assert float(cut.code.removeprefix("z >= ")) < -1
+    assert not [
+        one for one in build(ls.BCEWithLogitsLoss(), InMemory(z + 0.3, m)).advice if "instead of 1/2" in one.text
+    ]
+
+
+@pytest.mark.parametrize(("shift", "said"), [(3.0, "above the target"), (-3.0, "below the target")])
+def test_advice_on_values(shift, said):
+    t = torch.linspace(0, 1, 50)
+    texts = " ".join(one.text for one in build(ls.MSELoss(), InMemory(t + shift, t)).advice)
+    assert said in texts
+    assert "always saying the mean" in texts
+    fine = " ".join(one.text for one in build(ls.MSELoss(), InMemory(t + 0.01 * torch.sin(99 * t), t)).advice)
+    assert "above" not in fine
+    assert "always saying the mean" not in fine
+
+
+def test_what_is_worth_knowing_is_nothing_to_put_right():
+    z, y = samples()
+    found = ls.lint(z.log_softmax(1), y, loss="cross_entropy")
+    assert found.rules == ("log-softmax-before-cross-entropy",)
+    made = build(ls.CrossEntropyLoss(), InMemory(z.log_softmax(1), y), findings=found)
+    assert not [one for one in made.advice if "Put right" in one.text]
+    suspicion = ls.lint(torch.eye(4)[y], y, loss="cross_entropy", select=["softmax-before-cross-entropy"])
+    assert [f.severity for f in suspicion] == ["warning"]
+    made = build(ls.CrossEntropyLoss(), InMemory(z, y), findings=suspicion)
+    assert made.advice[0].text.startswith("Put right")
+
+
+def test_a_picture_is_dark_ink_on_light_paper():
+    content = base64.b64decode(png(torch.tensor([[0.0, 1.0]])).partition(",")[2])
+    at = content.index(b"IDAT")
+    assert zlib.decompress(content[at + 4 : at + 4 + int.from_bytes(content[at - 4 : at])]) == b"\0\xff\x00"
+
+
+def test_others_may_read_the_page_as_any_file_of_theirs(tmp_path):
+    ls.report("cross_entropy", *samples(), tmp_path / "report.html")
+    (tmp_path / "beside").write_text("")
+    assert (tmp_path / "report.html").stat().st_mode == (tmp_path / "beside").stat().st_mode
+
+
+def test_labels_of_the_worst_are_their_truth_and_not_a_name(tmp_path):
+    z, _ = samples(classes=3)
+    m = (z > 0.5).float()
+    ls.report("bce_with_logits", z, m, tmp_path / "report.html", class_names=("cat", "dog", "owl"))
+    summary = ls.summarize("bce_with_logits", z, m, labels=("cat", "dog", "owl"))
+    assert worst_name(summary, summary.worst[0].target) in ("0", "1")

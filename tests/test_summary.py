@@ -840,3 +840,56 @@ def test_torch_losses_are_taken_for_ours():
     z, y = classifier()
     theirs = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     assert summarize(theirs, z.double(), y).loss == pytest.approx(float(theirs(z.double(), y)), rel=1e-12)
+
+
+def test_no_temperature_where_a_loss_is_nan():
+    z = torch.tensor([[math.nan, 0.0], [1.0, 0.0]])
+    assert summarize("cross_entropy", z, torch.tensor([1, 0])).temperature is None
+
+
+def test_merging_after_a_result_gives_a_new_one():
+    z, y = classifier(n=100)
+    first, second = Summary("cross_entropy"), Summary("cross_entropy")
+    first.update(z[:60], y[:60], index=0)
+    second.update(z[60:], y[60:], index=60)
+    first.compute()
+    assert same(first.merge(second).compute(), summarize("cross_entropy", z, y))
+
+
+def test_the_rows_that_do_not_fit_are_named(tmp_path):
+    np.savez(tmp_path / "far.npz", outputs=np.zeros((6, 2), np.float32), targets=np.array([0, 1, 0, 1, 2, 0]))
+    with pytest.raises(ls.InputError, match=r"^rows 4 to 5: "):
+        summarize("cross_entropy", tmp_path / "far.npz", batch_rows=2)
+
+
+@pytest.mark.parametrize("name", ["outputs", "targets"])
+def test_tensors_need_no_names(name):
+    with pytest.raises(ls.InputError, match=f"no {name} beside tensors"):
+        summarize("cross_entropy", *classifier(), **{name: "z"})
+
+
+def test_a_class_that_does_not_occur_has_no_recall():
+    z = torch.eye(3)
+    c = summarize("cross_entropy", z, torch.tensor([0, 1, 1])).classes
+    assert math.isnan(c.recall[2])
+    assert c.balanced_accuracy == 0.75
+
+
+def test_a_temperature_at_the_edge_is_said():
+    y = torch.arange(5)
+    assert "T = 0.125 or beyond" in str(summarize("cross_entropy", F.one_hot(y).float(), y))
+    assert "T = 8.000 or beyond" in str(summarize("cross_entropy", -F.one_hot(y).float(), y))
+
+
+def skip_a_row_with_nan_has_its_truth_last():
+    z = torch.tensor([[math.nan, 0.0, 1.0]])
+    assert summarize("cross_entropy", z, torch.tensor([1]), top_k=(1, 2)).top_k == {1: 0, 2: 0}
+
+
+def test_what_weighs_nothing_may_be_masked():
+    z, y = torch.tensor([[0.0, -math.inf], [1.0, 0.0]]), torch.tensor([1, 0])
+    assert summarize(ls.CrossEntropyLoss(torch.tensor([1.0, 0.0])), z, y).loss == pytest.approx(
+        math.log1p(math.exp(-1))
+    )
+    all_uniform = summarize(ls.CrossEntropyLoss(label_smoothing=1.0), z, y)
+    assert all_uniform.loss == pytest.approx((math.log1p(math.exp(-1)) + 0.5) / 2)

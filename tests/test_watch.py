@@ -505,3 +505,66 @@ def test_ranks_tell_a_rule_once_between_them():
     first, second = on_ranks(2, _a_rank)
     assert [a + b for a, b in zip(first, second, strict=True)] == [1, 1, 0]
     assert second[1] == 1
+
+
+def test_unequal_lengths_with_the_divisor_given_to_the_call():
+    def run(loss):
+        padded_batches(models.NextToken(28), lambda z, y: loss(z, y, normalizer=200.0), lengths=[(2, 4), (8, 12)])
+
+    assert "unequal-valid-counts" not in rules_told(run, loss=ls.CrossEntropyLoss(ignore_index=0))
+
+
+def test_after_a_check_that_broke_the_next_call_is_looked_at(monkeypatch):
+    found = []
+    loss = watch(nn.CrossEntropyLoss(), on_finding=found.append)
+    z, y = torch.eye(8).softmax(1), torch.arange(8)
+    with monkeypatch.context() as broken:
+        broken.setattr("losscope.watching.hook.lint", lambda *a, **k: 1 / 0)
+        with pytest.warns(ls.LosscopeWarning, match="could not check"):
+            loss(z, y)
+    loss(z, y)
+    assert [f.rule for f in found] == ["softmax-before-cross-entropy"]
+
+
+def test_functions_are_seen_with_their_options():
+    found = []
+    z, m = torch.randn(16, 4), torch.zeros(16, 4)
+    with WatchFunctions(Watch(on_finding=found.append)):
+        F.nll_loss(z.log_softmax(1), torch.full((16,), 9), ignore_index=9, reduction="sum")
+        with pytest.raises(RuntimeError):
+            F.binary_cross_entropy_with_logits(z, m, pos_weight=torch.ones(3))
+    assert [f.rule for f in found] == ["nothing-counts", "weight-length"]
+
+
+def test_a_function_without_a_gradient_is_no_first_step():
+    found = []
+    z, y = 100 * torch.randn(64, 10), torch.arange(64) % 10
+    with WatchFunctions(Watch(on_finding=found.append)):
+        F.cross_entropy(z, y)
+    assert "initial-loss" not in [f.rule for f in found]
+
+
+def test_a_loss_in_evaluation_mode_is_no_first_step():
+    z = (100 * torch.randn(64, 10)).requires_grad_()
+    assert "initial-loss" not in rules_told(lambda loss: loss.eval()(z, torch.arange(64) % 10))
+
+
+def test_accumulation_with_unequal_numbers_of_labels():
+    """Labels have a mark for what does not count, too."""
+    x, m = data.labels_of_digits()
+    model = models.perceptron(64, 7)
+
+    def run(loss):
+        for _ in range(3):
+            model.zero_grad()
+            for kept in (64, 8):
+                some = m[:64].clone()
+                some[kept:] = -1
+                loss(model(x[:64]), some).backward()
+
+    assert "unequal-valid-counts" in rules_told(run, loss=ls.BCEWithLogitsLoss(ignore_index=-1))
+
+
+def test_every_kth_is_a_whole_number():
+    with pytest.raises(ls.InputError, match="every"):
+        watch(nn.CrossEntropyLoss(), every=2.5)

@@ -376,3 +376,37 @@ torch.testing.assert_close(losses[1], torch.nn.functional.binary_cross_entropy_w
 print(len(told), told[0].category.__name__)
 """
     assert python(code).split() == ["1", "LosscopeWarning"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("index", {"softcap": 0.0}),
+        ("index", {"focal_gamma": torch.inf}),
+        ("index", {"focal_gamma": 2.0, "label_smoothing": 0.1}),
+        ("soft", {"focal_gamma": 2.0}),
+        ("soft", {"ignore_index": 0}),
+    ],
+)
+def test_training_refuses_the_options_that_the_checks_refuse(kind, options):
+    z = torch.randn(6, 5, requires_grad=True)
+    with pytest.raises(ls.InputError, match=next(iter(options))):
+        ls.cross_entropy(z, index(6, 5) if kind == "index" else torch.randn(6, 5).softmax(1), **options)
+
+
+def test_an_error_inside_does_not_leave_the_kernel_chosen():
+    with pytest.raises(ZeroDivisionError), ls.kernels.use("reference"):
+        1 / 0  # noqa: B018
+    assert is_planned(ls.cross_entropy(torch.randn(6, 5, requires_grad=True), index(6, 5)))
+
+
+def test_one_bias_for_all_outputs_is_refused():
+    with pytest.raises(ls.InputError, match="linear_bias of shape"):
+        ls.linear_cross_entropy(
+            torch.zeros(4, 5), torch.zeros(3, 5), torch.tensor([0, 1, 2, 0]), linear_bias=torch.zeros(1)
+        )
+
+
+def test_few_infinite_logits_that_are_sure_and_right_cost_nothing():
+    z, target = torch.tensor([[torch.inf, -torch.inf, 0.0]]), torch.tensor([[1.0, 0.0, 1.0]])
+    torch.testing.assert_close(LABELS(z, target, reduction="sum"), torch.tensor(2.0).log())

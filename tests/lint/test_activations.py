@@ -170,3 +170,24 @@ def test_outputs_that_happen_to_be_whole_are_no_decisions():
     assert not found(z, z.argmax(1), "cross_entropy", "decision-not-output")
     zero = torch.zeros(20, 3)
     assert alarms(zero, torch.arange(20) % 3, "cross_entropy") == []
+
+
+def test_a_saturated_softmax_is_a_suspicion_only():
+    z, y = classes(50)
+    result = lint(
+        torch.nn.functional.one_hot(z.argmax(1), 10).float(),
+        y,
+        loss="cross_entropy",
+        select=["softmax-before-cross-entropy"],
+    )
+    assert [f.severity for f in result] == ["warning"]
+
+
+def test_ones_that_are_all_right_are_no_softmax_over_one_output():
+    assert not found(torch.ones(20), torch.ones(20), "bce", "single-output-softmax")
+
+
+def test_saturated_and_right_probabilities_are_worth_knowing_only():
+    _, m = labels(50)
+    (finding,) = lint(m, m, loss="bce", select=["decision-not-output"])
+    assert finding.severity == "info"

@@ -88,3 +88,8 @@ def test_label_noise_is_asked_for_by_name_and_of_held_out_samples():
 def test_no_label_noise_without_noise(sharper, seed):
     z, y = classes(1000, seed=seed)
     assert alarms(sharper * z, y, "cross_entropy", held_out=True, select=["label-noise"]) == []
+
+
+def test_a_pos_weight_changes_what_the_probabilities_mean():
+    z, m = labels(1000, strength=2)
+    assert not found(5 * z, m, ls.BCEWithLogitsLoss(pos_weight=torch.full((6,), 3.0)), "overconfident")

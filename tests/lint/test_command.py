@@ -93,3 +93,28 @@ def test_a_large_file_is_read_in_blocks(monkeypatch):
     assert (some[:10] == z[:10]).all()
     assert (some[-10:] == z[-10:]).all()
     assert (targets[-10:] == y[-10:]).all()
+
+
+def test_held_out_samples_show_noise_in_their_labels(file, run):
+    z, y = classes(1000, strength=8.0)
+    y[::10] = (y[::10] + 1) % 10
+    path = file(z, y)
+    assert run(path, "--select", "label-noise")[0] == 0
+    code, out = run(path, "--held-out", "--select", "label-noise", "--json")
+    assert code == 1
+    assert [f["rule"] for f in json.loads(out.out)["findings"]] == ["label-noise"]
+
+
+def test_ignored_targets(file, run):
+    z, y = classes(200)
+    y[::4] = 10
+    path = file(z, y)
+    assert run(path)[0] == 1
+    assert run(path, "--ignore-index", "10")[0] == 0
+
+
+def test_what_was_read_is_said_on_stderr(file, run, monkeypatch):
+    monkeypatch.setattr(data, "OUTPUTS", 1600)
+    _, out = run(file(*classes(1000)), "--json")
+    assert out.err == "Read: 160 of 1,000 rows, in 16 blocks.\n"
+    json.loads(out.out)

@@ -132,3 +132,22 @@ def test_ignored_samples_are_fine():
     z, y = classes(200)
     y[::2] = -100
     assert alarms(z, y, "cross_entropy") == []
+
+
+def test_a_given_divisor_is_no_weighted_mean():
+    z, y = classes(50)
+    assert not found(z, y, ls.CrossEntropyLoss(torch.arange(1.0, 11), normalizer=50.0), "weighted-mean")
+
+
+def test_padding_of_weight_zero_does_not_count():
+    z, y = sequences()
+    w = torch.ones(50)
+    w[0] = 0
+    assert not found(z, y, ls.CrossEntropyLoss(w), "padding-counted")
+
+
+def test_a_class_that_never_occurs_among_many_targets():
+    z, y = classes(900, 4)[0], torch.arange(900) % 3
+    finding = next(f for f in lint(z, y, loss="cross_entropy") if f.rule == "class-imbalance")
+    assert finding.evidence["absent"] == 1
+    assert not found(z[:99], y[:99], "cross_entropy", "class-imbalance")

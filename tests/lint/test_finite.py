@@ -129,3 +129,27 @@ def test_saturated_output_has_no_gradient():
     z = torch.tensor([-200.0, 3.0], requires_grad=True)
     torch.nn.BCELoss()(z.sigmoid(), torch.tensor([1.0, 1.0])).backward()
     assert z.grad[0] == 0
+
+
+def test_a_single_very_low_float16_is_no_mask():
+    z, y = classes(50)
+    z[3, 2] = -40_000
+    assert found(z.half(), y, "cross_entropy", "low-precision-overflow")
+    z[4, 2] = -40_000
+    assert not found(z.half(), y, "cross_entropy", "low-precision-overflow")
+
+
+def test_one_saturated_probability_is_worth_knowing_only():
+    p, m = torch.full((10, 2), 0.5), torch.zeros(10, 2)
+    severities = []
+    for rows in (2, 3):
+        p[:rows, 0] = 1
+        severities += [f.severity for f in lint(p, m, loss="bce", select=["saturated-output"])]
+    assert severities == ["info", "warning"]
+
+
+def test_the_sum_of_a_part_stands_for_the_whole():
+    z, y = classes(200_000)
+    (finding,) = lint(z.half(), y, loss=ls.CrossEntropyLoss(reduction="sum"), select=["low-precision-overflow"])
+    total = float(torch.nn.functional.cross_entropy(z, y, reduction="sum"))
+    assert finding.evidence["total"] == pytest.approx(total, rel=0.02)

@@ -82,3 +82,10 @@ def test_a_spoilt_sequence_of_soft_targets_says_nothing():
     z, y = classes(8, 10, 16)
     q = torch.nn.functional.one_hot(y, 10).movedim(-1, 1).float()
     assert alarms(z, q, ls.CrossEntropyLoss()) == []
+
+
+@pytest.mark.parametrize(("by", "remedy"), [(1, "loss(z[:, :, :-1], y[:, 1:])"), (-1, "shift the labels once")])
+def test_the_remedy_of_shifted_labels_is_to_their_side(by, remedy):
+    z, y = classes(40, 10, 30)
+    finding = next(f for f in lint(z, y.roll(by, 1), loss="cross_entropy") if f.rule == "shifted-labels")
+    assert finding.remedy.startswith(remedy)

@@ -192,3 +192,20 @@ def test_no_shape_makes_it_fall(loss, shape):
     for y in (torch.tensor(0), torch.zeros(shape), torch.zeros(shape[:1]), one_hot(torch.zeros(8).long(), 3)):
         lint(z, y, loss=loss, step=0, held_out=True, select=list(RULES))
         lint(z, y.long(), loss=loss, step=5)
+
+
+def test_as_many_rules_as_were_asked():
+    z, y = classes(200)
+    result = lint(z, y, loss="cross_entropy", select=["target-dtype", "saturated-output"])
+    assert result.checked == ("target-dtype",)  # the other is not for this loss
+    assert str(result) == "ok: 1 rules found nothing"
+
+
+def test_no_text_of_a_finding_is_markup():
+    finding = Finding("a", Severity.ERROR, "t [bold]x[/]", "s [bold]x[/]", "r [bold]x[/]")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(LintResult((finding,)))
+    text = console.export_text()
+    assert all(f"{part} [bold]x[/]" in text for part in "tsr")
+    finding = Finding("a", Severity.ERROR, "<i>", "<i>", "<i>")
+    assert "<i>" not in LintResult((finding,))._repr_html_()

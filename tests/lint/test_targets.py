@@ -209,3 +209,14 @@ def test_healthy_targets_of_every_form():
     z, y = classes(300)
     for target in (y, y.int(), one_hot(y, 10), z.softmax(1), 0.9 * one_hot(y, 10) + 0.01):
         assert alarms(z, target, "cross_entropy") == []
+
+
+def test_labels_up_to_h_and_from_zero_are_too_few_outputs():
+    z, _ = classes(50)
+    (finding,) = lint(z, torch.arange(50) % 11, loss="cross_entropy", select=["target-out-of-range"])
+    assert finding.remedy.startswith("give the last layer 11 outputs")
+
+
+def test_pos_weight_length():
+    z, m = labels(50)
+    assert found(z, m, ls.BCEWithLogitsLoss(pos_weight=torch.ones(5)), "weight-length")

@@ -122,3 +122,18 @@ def test_nothing_counts_anywhere():
 def test_no_targets_are_an_error():
     with pytest.raises(ls.InputError, match="at least one target"):
         ls.parallel.global_normalizer([])
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 3])
+def test_on_one_rank_the_global_mean_is_the_mean(ignore_index):
+    """Weighted, and whatever is ignored, for the logits and for their layer."""
+    x, y = data()
+    x, y, w = x.flatten(0, 1), y.flatten().clamp(min=0), torch.linspace(0.5, 2, 5, dtype=F64)
+    y[3], options = ignore_index, {"weight": w, "ignore_index": ignore_index}
+    z = model()(x)
+    torch.testing.assert_close(
+        ls.cross_entropy(z, y, normalizer="global", **options), ls.cross_entropy(z, y, **options)
+    )
+    layer = model().weight
+    mean = ls.linear_cross_entropy(x, layer, y, **options)
+    torch.testing.assert_close(ls.linear_cross_entropy(x, layer, y, normalizer="global", **options), mean)
