@@ -59,4 +59,4 @@ def position(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
         >>> position(5, (2, 3))
         (1, 2)
     """
-    return tuple(int(i) for i in torch.unravel_index(torch.tensor(index), shape))
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(index, device="cpu"), shape))

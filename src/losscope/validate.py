@@ -17,11 +17,14 @@ import torch
 from torch import Tensor
 
 from losscope.errors import InputError, describe, position
+from losscope.kernels import indices
+from losscope.kernels.indices import extremes
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 from losscope.kernels.readable import readable
 from losscope.kernels.reference import class_dim
 
 _REDUCTIONS = ("none", "mean", "sum")
+_ROUNDING = 1e-6  # of a distribution that was added up in float32
 _DEFAULT_CATEGORICAL = CategoricalOptions()
 
 
@@ -34,9 +37,9 @@ def tensor(where: str, name: str, x: object) -> None:
         raise InputError(where, f"{name} as a tensor", describe(x), f"make it one: torch.as_tensor({name})")
 
 
-def logits(where: str, z: object, dtype: torch.dtype | None = None) -> None:
+def logits(where: str, z: object, dtype: torch.dtype | None = None, name: str = "input") -> None:
     """``z`` is a floating tensor, or will be converted to one."""
-    tensor(where, "input", z)
+    tensor(where, name, z)
     assert isinstance(z, Tensor)
     if not (z if dtype is None else torch.empty(0, dtype=dtype)).is_floating_point():
         raise InputError(
@@ -108,7 +111,7 @@ def class_target(where: str, z: Tensor, target: object, ignore_index: int, num_c
 def soft_values(where: str, target: object) -> None:
     """What of a class target's values is left to check when its type is known."""
     if isinstance(target, Tensor) and target.is_floating_point():
-        unit_interval(where, "soft targets", target)
+        unit_interval(where, "soft targets", target, slack=_ROUNDING)
 
 
 def class_target_type(where: str, z: Tensor, target: object, ignore_index: int, num_classes: int | None = None) -> None:
@@ -129,20 +132,8 @@ def class_target_type(where: str, z: Tensor, target: object, ignore_index: int, 
 
 def index_values(where: str, y: Tensor, num_classes: int, ignore_index: int) -> None:
     """Every index is in 0…H−1 or is ``ignore_index``."""
-    if not readable(y) or y.numel() == 0:
-        return
-    lowest, highest = extremes(y)
-    if lowest >= 0 and highest < num_classes:
-        return
-    bad = ((y < 0) | (y >= num_classes)) & (y != ignore_index)
-    if bool(bad.any()):
-        _index_out_of_range(where, y, bad, num_classes, ignore_index)
-
-
-def extremes(x: Tensor) -> tuple[float, float]:
-    """The smallest and the largest value. Flat, because torch walks the elements one by one for more dimensions."""
-    lowest, highest = (x.detach().view(-1) if x.is_contiguous() else x.detach()).aminmax()
-    return lowest.item(), highest.item()
+    if readable(y):
+        indices.check(where, y, num_classes, ignore_index)
 
 
 def _index_dtype(where: str, z: Tensor, y: Tensor, expected: Sequence[int]) -> None:
@@ -172,23 +163,6 @@ def _shape_remedy(z: Tensor, y: Tensor, expected: Sequence[int]) -> str:
     if y.ndim == len(expected) and y.ndim and y.shape[0] != expected[0]:
         return "the batch sizes differ: check how input and target were batched"
     return "the target has the input's shape without dimension 1, the classes"
-
-
-def _index_out_of_range(where: str, y: Tensor, bad: Tensor, num_classes: int, ignore_index: int) -> NoReturn:
-    first = int(bad.flatten().int().argmax())
-    value, place = int(y.flatten()[first]), position(first, tuple(y.shape))
-    one_based = value == num_classes and int(y[y != ignore_index].min()) >= 1
-    fix = (
-        "the labels seem to start at 1: subtract 1"
-        if one_based
-        else f"pass ignore_index={value} if these samples are not to count, or check the number of classes"
-    )
-    raise InputError(
-        where,
-        f"class indices in 0…{num_classes - 1}, or ignore_index={ignore_index}",
-        f"{value} at {place} (and {int(bad.sum()) - 1} more like it) in a target of {describe(y)}",
-        fix,
-    )
 
 
 # ------------------------------------------------------------------------------------ elementwise targets
@@ -228,14 +202,15 @@ def label_dtype(where: str, z: Tensor, target: object) -> None:
         )
 
 
-def unit_interval(where: str, name: str, x: Tensor, ignored: float | None = None) -> None:
-    """Every value is in [0, 1], or is the ignored one."""
+def unit_interval(where: str, name: str, x: Tensor, ignored: float | None = None, *, slack: float = 0.0) -> None:
+    """Every value is in [0, 1], or above by no more than the ``slack``, or is the ignored one."""
     if not readable(x) or x.numel() == 0:
         return
     lowest, highest = extremes(x)
-    if lowest >= 0 and highest <= 1:
+    if lowest >= 0 and highest <= 1 + slack:
         return
-    bad = ~((x >= 0) & (x <= 1)) if ignored is None else ~((x >= 0) & (x <= 1)) & (x != ignored)
+    bad = ~((x >= 0) & (x <= 1 + slack))
+    bad = bad if ignored is None else bad & (x != ignored)
     if not bool(bad.any()):
         return
     first = int(bad.flatten().int().argmax())
@@ -343,9 +318,11 @@ def _are_equal(options: tuple[object, ...], others: tuple[object, ...]) -> bool:
 
 
 def integer(where: str, name: str, value: object) -> None:
-    """``value`` is an int."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(where, f"{name}: an int", repr(value), "pass the index that marks samples not to count")
+    """``value`` is an int of 64 bits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise InputError(
+            where, f"{name}: an int of 64 bits", repr(value), "pass the index that marks samples not to count"
+        )
 
 
 def categorical_options(where: str, options: CategoricalOptions, *, soft: bool) -> None:

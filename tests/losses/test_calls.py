@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 import losscope as ls
 
@@ -229,6 +231,163 @@ def test_where_all_that_counts_weighs_nothing_the_mean_is_nan_and_its_gradient_z
     made.backward()
     assert made.isnan()
     assert not z.grad.any()
+
+
+# ------------------------------------------------------------------------------------------ what is not plain
+
+
+LAYER = 0.1 * randn(9000, 8)
+
+
+def of_layer(z, y, **options):
+    """The loss of a last layer whose input is a part of z."""
+    return ls.linear_cross_entropy(z[:, :8], LAYER, y, **options)
+
+
+@pytest.mark.parametrize("loss", [ls.cross_entropy, of_layer])
+@pytest.mark.parametrize("wrong", [-1, 10**12])
+def test_a_compiled_graph_looks_at_its_targets(loss, wrong):
+    z, y = randn(400, 900).requires_grad_(), index(400, 900)
+    y[5] = wrong
+    step = torch.compile(lambda z, y: loss(z, y), backend="aot_eager")
+    with pytest.raises(ls.InputError, match=f"got {wrong} at"):
+        step(z, y)
+    with FlopCounterMode(display=False), pytest.raises((ls.InputError, IndexError, RuntimeError)):
+        loss(z, y)
+    step(z, y.clamp(0, 899))
+
+
+class Labels(torch.Tensor):
+    """A subclass, as libraries of data have them."""
+
+
+def test_targets_of_a_subclass_are_looked_at():
+    z, y = randn(400, 900), index(400, 900)
+    good = of_layer(z, y)
+    torch.testing.assert_close(torch.Tensor(of_layer(z, y.as_subclass(Labels))), good)
+    y[5] = 9000
+    with pytest.raises((ls.InputError, IndexError, RuntimeError)):
+        of_layer(z, y.as_subclass(Labels))
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("classes", [10, 64, 300, 2000])
+def test_an_infinite_row_leaves_its_neighbours_alone(classes, place):
+    z, y = randn(8, classes), torch.arange(8)
+    clean = ls.cross_entropy(z, y, reduction="none")
+    z[place], y[place] = torch.inf, -100
+    others = torch.arange(8) != place
+    for reduction in ("none", "mean"):
+        leaf = z.clone().requires_grad_()
+        loss = ls.cross_entropy(leaf, y, reduction=reduction)
+        want = clean[others] if reduction == "none" else clean[others].mean()
+        torch.testing.assert_close(loss[others] if reduction == "none" else loss, want)
+        loss.sum().backward()
+        assert leaf.grad.isfinite().all()
+    y[place] = 1
+    loss = ls.cross_entropy(z.requires_grad_(), y, reduction="none")
+    torch.testing.assert_close(loss[others], clean[others])
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", LABELS.__name__])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_checkpoint_without_reentry(name, size):
+    loss, z, target = case(name, size)
+    z.requires_grad_()
+    (want,) = torch.autograd.grad(0.5 * loss(z, target), z)
+    again = checkpoint(lambda z: loss(z, target), z, use_reentrant=False)
+    (got,) = torch.autograd.grad(0.5 * again, z, create_graph=True)
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE, VAST])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("name", ALL)
+def test_a_sign_that_torch_left_for_later(name, reduction, size):
+    loss, z, target = case(name, size)
+    given = z if name == "binary_cross_entropy" else torch._neg_view(-z)
+    labels = torch._neg_view(-target) if target.is_floating_point() else target
+    z, given = z.clone().requires_grad_(), given.requires_grad_()
+    made, want = loss(given, labels, reduction=reduction), loss(z, target, reduction=reduction)
+    torch.testing.assert_close(made, want)
+    upstream = randn(made.numel()).view_as(made)
+    got = torch.autograd.grad(made, given, torch._neg_view(-upstream))
+    torch.testing.assert_close(got, torch.autograd.grad(want, z, upstream))
+
+
+def test_class_weights_whose_sign_was_left_for_later():
+    z, y, w = randn(400, 900), index(400, 900), 0.5 + rand(900)
+    for loss in (ls.cross_entropy, of_layer):
+        weight = w if loss is ls.cross_entropy else 0.5 + rand(9000)
+        torch.testing.assert_close(loss(z, y, weight=torch._neg_view(-weight)), loss(z, y, weight=weight))
+
+
+def test_a_normalizer_is_as_it_was():
+    z, y, n = randn(4000, 50).requires_grad_(), index(4000, 50), torch.tensor(100.0)
+    loss = ls.cross_entropy(z, y, normalizer=n)
+    n.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (2 * loss).backward()
+
+
+@pytest.mark.parametrize("loss", [ls.cross_entropy, of_layer])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_normalizer_may_be_learned(loss, compiled):
+    z, y = randn(400, 900), index(400, 900)
+    n = torch.tensor(10.0, requires_grad=True)
+    step = torch.compile(loss, backend="aot_eager") if compiled else loss
+    made = step(z.requires_grad_(), y, normalizer=n)
+    (got,) = torch.autograd.grad(made, n)
+    torch.testing.assert_close(got, -made.detach() / 10)
+
+
+def test_the_dtype_of_a_linear_loss_does_not_depend_on_its_size():
+    w = randn(9000, 5)
+    for n in (4, 400):
+        q = randn(n, 9000).double().softmax(1)
+        made = ls.linear_cross_entropy(randn(n, 5), w, q)
+        assert made.dtype == torch.float64
+        torch.testing.assert_close(made, F.cross_entropy((randn(n, 5) @ w.T).double(), q), rtol=1e-6, atol=0)
+        with torch.autocast("cpu", torch.bfloat16):
+            wide = ls.linear_cross_entropy(randn(n, 5).double(), w.double(), index(n, 9000))
+        assert wide.dtype == torch.float64
+
+
+def test_a_layer_without_features():
+    made = ls.linear_cross_entropy(torch.zeros(20, 0), torch.zeros(30, 0), index(20, 30))
+    torch.testing.assert_close(made, torch.tensor(30.0).log())
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_traced_linear_loss():
+    arguments = randn(400, 8), randn(9000, 8), index(400, 9000)
+    traced = torch.jit.trace(lambda x, w, y: ls.linear_cross_entropy(x, w, y), arguments)
+    torch.testing.assert_close(traced(*arguments), ls.linear_cross_entropy(*arguments))
+
+
+def test_a_distribution_may_be_off_by_its_rounding():
+    q = torch.zeros(4, 5)
+    q[:, 0] = 1.0000001
+    torch.testing.assert_close(ls.cross_entropy(randn(4, 5), q), F.cross_entropy(randn(4, 5), q))
+    with pytest.raises(ls.InputError, match=r"1\.0001 at"):
+        ls.cross_entropy(randn(4, 5), q.clamp(max=1) * 1.0001)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_an_error_says_where_under_any_default_device(device):
+    z, y = randn(4, 5), torch.tensor([0, 1, 9, 2])
+    with torch.device(device), pytest.raises(ls.InputError, match=r"9 at \(2,\)"):
+        ls.cross_entropy(z, y)
+
+
+def test_an_ignore_index_has_64_bits():
+    with pytest.raises(ls.InputError, match="64 bits"):
+        ls.cross_entropy(randn(3000, 50), torch.full((3000,), -100), ignore_index=2**64 - 100)
+
+
+def test_a_missing_layer_is_named():
+    with pytest.raises(ls.InputError, match="expected linear_weight as a tensor"):
+        ls.linear_cross_entropy(randn(6, 5), None, index(6, 5))
 
 
 # ----------------------------------------------------------------------------------------- narrow indices

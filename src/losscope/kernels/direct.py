@@ -54,8 +54,7 @@ def nll_loss(s: Tensor, y: Tensor, weight: Tensor | None, ignore_index: int, red
         if s.ndim > 2 and not s.is_contiguous():  # torch's has no gradient there
             return None
         loss = torch._C._nn.nll_loss_nd(s, y, weight, _REDUCTIONS[reduction], ignore_index)  # type: ignore[arg-type]
-        # Where all that counts weighs nothing, torch's gradient is 0/0 too.
-        return loss if weight is None or reduction != "mean" or not math.isnan(loss.item()) else None
+        return _unless_nothing_weighs(loss, weight)
     except _REFUSALS:
         return None
 
@@ -93,7 +92,9 @@ def cross_entropy(
                 and (weight is None or not weight.requires_grad)
                 and 0 < z.numel() < dispatch.large_categorical(z)
             ):
-                return _cross_entropy(z, target, weight, _REDUCTIONS[reduction], _NO_TARGET)
+                return _unless_nothing_weighs(
+                    _cross_entropy(z, target, weight, _REDUCTIONS[reduction], _NO_TARGET), weight
+                )
     except _REFUSALS:
         return None
     planned = dispatch.planned(z)
@@ -117,7 +118,7 @@ def linear_cross_entropy(
         if options[2:] != _NO_EXTRAS or y.dtype is not torch.int64 or options.ignore_index >= 0:
             return None
         z = F.linear(x, linear_weight, linear_bias)
-        return _cross_entropy(z, y, weight, _REDUCTIONS[options.reduction], _NO_TARGET)
+        return _unless_nothing_weighs(_cross_entropy(z, y, weight, _REDUCTIONS[options.reduction], _NO_TARGET), weight)
     except _REFUSALS:
         return None
 
@@ -199,6 +200,11 @@ def mean_squared_log_error(z: Tensor, target: Tensor, weight: Tensor | None, red
         return None
     loss = mse_loss(z, target.log(), None, reduction)
     return loss if loss is not None and math.isfinite(loss.item()) else None
+
+
+def _unless_nothing_weighs(loss: Tensor, weight: Tensor | None) -> Tensor | None:
+    """The loss; None where all that counts may weigh nothing, for torch's gradient is 0/0 then too."""
+    return loss if weight is None or not bool(loss.detach().isnan().any()) else None
 
 
 def _is_for_fused(z: Tensor, target: Tensor) -> bool:

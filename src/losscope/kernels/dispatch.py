@@ -162,7 +162,7 @@ def cross_entropy(
     inplace_backward: bool = False,
 ) -> Tensor | tuple[Tensor, Stats]:
     """`check` refuses soft targets out of range: beforehand, or after a kernel that has looked at them on its way."""
-    if operator.serves(z, target, weight) and z.numel() >= LARGE_CALL:
+    if operator.serves(z, target, weight, options) and z.numel() >= LARGE_CALL:
         return operator.cross_entropy(z, target, weight, options)
     kernel = _kernel(z, large_categorical(z))
     looking = getattr(kernel, "cross_entropy_looking", None)

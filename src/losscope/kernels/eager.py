@@ -77,7 +77,7 @@ def linear_cross_entropy(
     linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time where they are more than a chunk, and all of them where they are not."""
-    if chunked.serves(x, linear_weight, target, weight):
+    if chunked.serves(x, linear_weight, target, weight, options):
         # What is being compiled finds the fused kernel when it runs.
         kernel = chunked.FUSED if torch.compiler.is_compiling() else "eager"
         layer = chunked.Layer(x, linear_weight, linear_bias)

@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from losscope.kernels import reference
-from losscope.kernels.chunked.operator import is_for_scaling, kernel_module, upstream_of
+from losscope.kernels import indices, reference
+from losscope.kernels.chunked.operator import is_for_scaling, kernel_module, upstream_of, wants_gradient
 from losscope.kernels.layout import gradient_like
 from losscope.kernels.options import CategoricalOptions, Stats
 from losscope.kernels.readable import is_plain
@@ -26,7 +26,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _HAS_NUMBA = find_spec("numba") is not None
 
 
-def serves(z: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+def serves(z: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions) -> bool:
     """CPU tensors in a graph that is being made, of which only the logits may want a gradient."""
     return (
         torch.compiler.is_compiling()
@@ -36,7 +36,7 @@ def serves(z: Tensor, target: Tensor, weight: Tensor | None) -> bool:
         and z.ndim > 1
         and z.dtype in DTYPES
         and (not target.is_floating_point() or target.dtype == z.dtype)
-        and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
+        and not wants_gradient(target, weight, options.normalizer)
     )
 
 
@@ -87,6 +87,7 @@ def _cross_entropy(
     options = CategoricalOptions(
         ignore_index, "none", label_smoothing, focal_gamma, z_loss, softcap, None, return_stats
     )
+    indices.check("cross_entropy", target, z.shape[1], ignore_index)
     now = wanted and upstream is not None
     each = None if upstream is None or not now else upstream.expand(_samples(target).shape)
     loss, stats, dz, _ = kernel_module("cpu", z.device).apart(z, target, weight, options, each)

@@ -151,7 +151,7 @@ def _in_shards(where: str, **given: object) -> None:
 def _linear(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """The three fit together, before anything is multiplied."""
     validate.logits(where, x)
-    validate.logits(where, weight)
+    validate.logits(where, weight, name="linear_weight")
     if x.ndim not in (1, 2) or weight.ndim < 2 or x.shape[-1] != weight.shape[-1]:
         raise InputError(
             where,

@@ -8,6 +8,7 @@ dtypes of autocast are left to torch, outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from importlib import import_module
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from losscope.kernels import reference
+from losscope.kernels import indices, reference
 from losscope.kernels.chunked import sweep as once
 from losscope.kernels.chunked import twice
 from losscope.kernels.chunked.sweep import Layer, Walker, laid_out_for
@@ -26,16 +27,26 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, 
 """The loss, the gradients of the layer, the five statistics; what is not wanted has no elements."""
 
 
-def serves(x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+def serves(
+    x: Tensor, linear_weight: Tensor, target: Tensor, weight: Tensor | None, options: CategoricalOptions
+) -> bool:
     """The logits are more than a few, and nothing but the layer may want a gradient, which is taken backwards."""
     return (
         is_plain(x)
+        and is_plain(target)
+        and torch._C._get_tracing_state() is None
         and (x.is_cpu or x.is_cuda)
         and forward_ad._current_level < 0
         and x.ndim == 2
         and not once.is_small(Layer(x, linear_weight, None))
-        and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (target, weight)))
+        and not (target.dtype == torch.float64 and x.dtype != torch.float64)  # they are of the layer's precision
+        and not wants_gradient(target, weight, options.normalizer)
     )
+
+
+def wants_gradient(*constants: object) -> bool:
+    """Whether one of these wants the gradient that no kernel has."""
+    return torch.is_grad_enabled() and any(isinstance(c, Tensor) and c.requires_grad for c in constants)
 
 
 def linear_cross_entropy(
@@ -56,7 +67,7 @@ def linear_cross_entropy(
         loss = (upstream * loss).sum()
     if options.reduction == "mean" and upstream is not None:
         loss = loss.masked_fill(upstream == 0, torch.nan)
-    loss = loss.to(torch.float32 if torch.is_autocast_enabled(loss.device.type) else dtype)
+    loss = loss.to(torch.float32 if torch.is_autocast_enabled(loss.device.type) and dtype != torch.float64 else dtype)
     return (loss, Stats(*rest[3:])) if options.return_stats else loss
 
 
@@ -163,7 +174,15 @@ def _sweep(
     return cast(Outputs, (loss, *(x.new_empty(0) if t is None else t for t in optional)))
 
 
-_linear_cross_entropy = torch.library.custom_op("losscope::linear_cross_entropy", _sweep, mutates_args=())
+@wraps(_sweep)
+def _looking(*arguments: Any) -> Outputs:
+    """The sweep of targets that nobody could look at before: those of a graph have no values while it is made."""
+    _, linear_weight, _, target, _, _, _, ignore_index, *_ = arguments
+    indices.check("linear_cross_entropy", target, len(linear_weight), ignore_index)
+    return _sweep(*arguments)
+
+
+_linear_cross_entropy = torch.library.custom_op("losscope::linear_cross_entropy", _looking, mutates_args=())
 
 
 def _now(wanted: Sequence[bool], upstream: Tensor | None) -> list[bool]:

@@ -177,7 +177,7 @@ def is_small(layer: Layer) -> bool:
 def row_bytes(linear_weight: Tensor, *, narrow: bool) -> int:
     """The logits of one row, in the layer's dtype or in the one that losses are computed in."""
     number = linear_weight.new_empty(0)
-    return linear_weight[..., 0].numel() * (number if narrow else reference.upcast(number)).element_size()
+    return linear_weight.shape[:-1].numel() * (number if narrow else reference.upcast(number)).element_size()
 
 
 def _rows(layer: Layer, wanted: Sequence[bool], narrow: bool, recompute: bool) -> int:

@@ -63,7 +63,7 @@ def cross_entropy_looking(
         ),
         lambda z: reference.cross_entropy(z, target, weight, plain),
         gradient_in_forward=options.reduction != "none",
-        constants=(target, weight),
+        constants=(target, weight, options.normalizer if isinstance(options.normalizer, Tensor) else None),
     )
     try:
         loss, *stats = autograd.apply(z, job)
@@ -83,7 +83,7 @@ def linear_cross_entropy(
     linear: LinearOptions,
 ) -> Tensor | tuple[Tensor, Stats]:
     """A chunk of the logits at a time, each one turned into its gradient where it lies."""
-    if not chunked.serves(x, linear_weight, target, weight):
+    if not chunked.serves(x, linear_weight, target, weight, options):
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)

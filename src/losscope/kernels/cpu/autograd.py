@@ -48,22 +48,25 @@ class FusedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> Any:
         """upstream · ∂loss/∂z."""
-        return gradient_of(ctx, upstream, lambda: ctx.job), None
+        return gradient_of(ctx, upstream, lambda _: ctx.job), None
 
 
-def gradient_of(ctx: Any, upstream: Tensor, job: Callable[[], Job]) -> Tensor:
-    """The one that was made on the way forward, or where it does not serve, one that the job makes."""
-    if torch.is_grad_enabled():
-        return _differentiable(ctx.saved_tensors[0], upstream, job())
-    if is_batch(upstream):
-        return _differentiable(ctx.saved_tensors[0], upstream, job(), create_graph=False)
+def gradient_of(ctx: Any, upstream: Tensor, job: Callable[[tuple[Any, ...]], Job]) -> Tensor:
+    """The one that was made on the way forward, or where it does not serve, one that the job of what was saved makes.
+
+    What was saved is unpacked once: a checkpoint gives it no second time.
+    """
+    if (differentiable := torch.is_grad_enabled()) or is_batch(upstream):
+        saved = ctx.saved_tensors
+        return _differentiable(saved[0], upstream, job(saved), create_graph=differentiable)
     gradient, ctx.gradient = ctx.gradient, None
     if gradient is None or upstream.item() != 1:
-        gradient = job().compute(ctx.saved_tensors[0], True, upstream).gradient
+        saved = ctx.saved_tensors
+        gradient = job(saved).compute(saved[0], True, upstream.resolve_neg()).gradient
     return gradient  # type: ignore[no-any-return]
 
 
-def _differentiable(z: Tensor, upstream: Tensor, job: Job, *, create_graph: bool = True) -> Tensor:
+def _differentiable(z: Tensor, upstream: Tensor, job: Job, *, create_graph: bool) -> Tensor:
     """The gradient by torch's operators, with a graph of its own unless told otherwise."""
     with torch.enable_grad():
         gradient: Tensor = torch.autograd.grad(job.reference(z), z, upstream, create_graph=create_graph)[0]

@@ -101,7 +101,7 @@ def exponentials(z: Any, starts: Any, later: Any, classes: Any, m: Any, total: A
     m_0, m_1, m_2, m_3 = m[r], m[r + 1], m[r + 2], m[r + 3]
     step = pitch(classes)
     e_0, e_1, e_2, e_3 = r * step, (r + 1) * step, (r + 2) * step, (r + 3) * step
-    t_0 = t_1 = t_2 = t_3 = splat(m_0 - m_0)
+    t_0 = t_1 = t_2 = t_3 = splat(cast(0, m_0))  # m − m is NaN where m is infinite
     whole = classes - classes % LANES
     for h in range(0, whole, LANES):
         x_0, x_1 = exp(load_vector(z, s_0 + h) - m_0), exp(load_vector(z, s_1 + h) - m_1)

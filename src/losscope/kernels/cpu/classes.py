@@ -73,9 +73,9 @@ def compute(
     `check` is called where a soft target looks out of range.
     """
     samples, classes, inner = samples_of(z)
-    x, steps = laid_out(z)
+    x, steps = laid_out(z.resolve_neg())
     soft = target.is_floating_point()
-    t, target_steps = laid_out(target) if soft else (target.contiguous(), None)
+    t, target_steps = laid_out(target.resolve_neg()) if soft else (target.contiguous(), None)
     over = divisor(target, weight, samples, options)
     per_sample = options.reduction == "none"
 
@@ -83,7 +83,7 @@ def compute(
     out = (_gradient_like(z) if into is None else into) if gradient else None
     loss = torch.empty(samples if per_sample else (), dtype=numbers, device=z.device)
     stats = torch.empty((4, samples) if options.return_stats else 0, dtype=numbers, device=z.device)
-    w = ones(numbers) if weight is None else weight.to(numbers).contiguous()
+    w = ones(numbers) if weight is None else weight.to(numbers).resolve_neg().contiguous()
     scale, ups = _upstream(upstream, over, per_sample, numbers)
 
     arguments = with_options(options, z.dtype)

@@ -28,7 +28,7 @@ def cross_entropy(
     soft = target.dtype is DTYPE
     if target.shape != ((samples, width) if soft else (samples,)) or not (soft or target.dtype is torch.int64):
         return None
-    if not (z.is_contiguous() and target.is_contiguous() and (weight is None or _is_served(weight, width))):
+    if not (_is_read_as_it_lies(z, target) and (weight is None or _is_served(weight, width))):
         return None
     wanted, threads = z.requires_grad and torch.is_grad_enabled(), team.threads_at_hand()
     plan = _of_classes(samples, width, soft, weight is not None, wanted, threads, ignore_index, reduction, *extras)
@@ -37,7 +37,7 @@ def cross_entropy(
 
 def binary_cross_entropy_with_logits(z: Tensor, target: Tensor, reduction: str) -> Tensor | None:
     """The same of labels, which have z's shape and dtype."""
-    if not (z.is_contiguous() and target.is_contiguous() and reduction in REDUCED):
+    if not (_is_read_as_it_lies(z, target) and reduction in REDUCED):
         return None
     wanted = z.requires_grad and torch.is_grad_enabled()
     if z.numel() == 0:
@@ -45,9 +45,14 @@ def binary_cross_entropy_with_logits(z: Tensor, target: Tensor, reduction: str) 
     return loss_of(_of_labels(z.numel(), reduction, wanted, team.threads_at_hand()), z, target, None, wanted)
 
 
+def _is_read_as_it_lies(z: Tensor, target: Tensor) -> bool:
+    """In one piece, with no sign that torch has left for later."""
+    return z.is_contiguous() and target.is_contiguous() and not z.is_neg() and not target.is_neg()
+
+
 def _is_served(weight: Tensor, width: int) -> bool:
     plain = type(weight) is Tensor and weight.dtype is DTYPE and weight.is_cpu and not weight.requires_grad
-    return plain and weight.shape == (width,) and weight.is_contiguous()
+    return plain and weight.shape == (width,) and weight.is_contiguous() and not weight.is_neg()
 
 
 @lru_cache(maxsize=PLANS, typed=True)

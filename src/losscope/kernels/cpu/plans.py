@@ -125,7 +125,7 @@ class PlainLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         """upstream · ∂loss/∂z."""
-        return gradient_of(ctx, upstream, lambda: ctx.plan.job(*ctx.saved_tensors[1:])), None, None, None
+        return gradient_of(ctx, upstream, lambda saved: ctx.plan.job(*saved[1:])), None, None, None
 
 
 # Without Function.apply, whose look for transforms, of which there are none here, takes a microsecond.

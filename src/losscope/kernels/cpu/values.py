@@ -74,6 +74,7 @@ def _compute(
     upstream: Tensor | None,
     check: Callable[[], None] | None = None,
 ) -> Result:
+    z, target = z.resolve_neg(), target.resolve_neg()
     numbers, per_value = real(z.dtype), reduction == "none"
     spread = not a.plain and any(w is not None and w.numel() > 1 for w in weights.values())
     arrange(a, z.numel(), z.shape[-1] if z.ndim and spread else 1)
@@ -113,7 +114,7 @@ def _spread(a: Elementwise, name: str, weight: Tensor | None, z: Tensor, numbers
     if weight is None or weight.numel() == 1:
         held = torch.full((a.block,), 1.0 if weight is None else float(weight), dtype=numbers, device=z.device)
     elif weight.shape == z.shape:
-        held = weight.to(numbers).contiguous()
+        held = weight.to(numbers).resolve_neg().contiguous()
         setattr(a, f"each_{name}", 1)
     else:
         held = weight.to(numbers).repeat(a.block // weight.numel())

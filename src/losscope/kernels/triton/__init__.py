@@ -109,7 +109,7 @@ def linear_cross_entropy(
     """A chunk of the logits at a time, each one turned into its gradient where it lies, in the layer's dtype."""
     if not serves.fits(x, target, weight):
         return eager.linear_cross_entropy(x, linear_weight, target, linear_bias, weight, options, linear)
-    if not chunked.serves(x, linear_weight, target, weight):
+    if not chunked.serves(x, linear_weight, target, weight, options):
         z = reference.autocast(reference.linear_logits(x, linear_weight, linear_bias))
         return cross_entropy(z, target, weight, options)
     layer = chunked.Layer(x, linear_weight, linear_bias)

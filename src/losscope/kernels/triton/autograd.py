@@ -77,7 +77,7 @@ class FusedLoss(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _differentiable(ctx.job, z, upstream), None
         gradient, ctx.gradient = ctx.gradient, None
-        result = ctx.job.backward(z, upstream, gradient, ctx.kept)
+        result = ctx.job.backward(z, upstream.resolve_neg(), gradient, ctx.kept)
         if ctx.job.overwrites:
             increment_version(z)  # whoever saved the logits for a backward of their own learns it from torch
             ctx.spent = True

@@ -41,5 +41,5 @@ def is_constant(x: Tensor | None, z: Tensor) -> bool:
 
 
 def plain(x: Tensor) -> bool:
-    """A tensor of no subclass, outside ``torch.compile`` and ``torch.func``."""
-    return is_plain(x) and not torch.compiler.is_compiling()
+    """A tensor of no subclass, with no sign left for later, outside ``torch.compile`` and ``torch.func``."""
+    return is_plain(x) and not x.is_neg() and not torch.compiler.is_compiling()
