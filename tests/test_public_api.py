@@ -244,6 +244,22 @@ def test_the_formula_names_the_z_loss(smoothing):
     assert r"+ 0.25 \left(\ln" in loss.formula
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{\sum_i v_i w_{y_i}}"),
+        ({"normalizer": 5.0}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{5}"),
+        ({"normalizer": "global"}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{C}"),
+        ({"reduction": "sum"}, r"L_\mathrm{sum} = \sum_i v_i w_{y_i} \ell_i"),
+        ({"reduction": "none"}, r"L_i = v_i w_{y_i} \ell_i"),
+    ],
+)
+def test_the_formula_of_weighted_samples_is_that_of_the_reduction(options, said):
+    assert ls.CrossEntropyLoss(torch.ones(3), **options).formula.endswith(said)
+    if "normalizer" not in options:
+        assert ls.NLLLoss(torch.ones(3), **options).formula.endswith(said)
+
+
 def test_the_formulas_name_the_weights():
     w = torch.ones(3)
     assert "w_{y_i}" in ls.NLLLoss(w).formula

@@ -16,7 +16,7 @@ from losscope.kernels.sharded.shard import is_dtensor
 from losscope.links import EXP_CATEGORICAL, SOFTMAX
 from losscope.losses import sharded
 from losscope.losses.base import Loss, options_repr, read_options, register_weight
-from losscope.losses.formula import WEIGHTED_MEAN, categorical_formula
+from losscope.losses.formula import categorical_formula, weighted_reduction
 from losscope.parallel import over_ranks
 from losscope.targets import TargetKind
 
@@ -285,7 +285,9 @@ class NLLLoss(Loss):
     @property
     def formula(self) -> str:
         """The loss in LaTeX, with the options that are on."""
-        return self.likelihood if self.weight is None else rf"{self.likelihood}, \quad {WEIGHTED_MEAN}"
+        if self.weight is None:
+            return self.likelihood
+        return rf"{self.likelihood}, \quad {weighted_reduction(CategoricalOptions(reduction=self.reduction))}"
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
-WEIGHTED_MEAN = r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{\sum_i v_i w_{y_i}}"
+
+def weighted_reduction(options: CategoricalOptions) -> str:
+    """What the samples come to, each with the weight of its class."""
+    each = r"v_i w_{y_i} \ell_i"
+    if options.reduction == "none":
+        return rf"L_i = {each}"
+    if options.reduction == "sum":
+        return rf"L_\mathrm{{sum}} = \sum_i {each}"
+    given = options.normalizer
+    divisor = r"\sum_i v_i w_{y_i}" if given is None else f"{given:g}" if isinstance(given, (int, float)) else "C"
+    return rf"L_\mathrm{{mean}} = \frac{{\sum_i {each}}}{{{divisor}}}"
 
 
 def categorical_formula(options: CategoricalOptions, weighted: bool) -> str:
@@ -20,7 +30,7 @@ def categorical_formula(options: CategoricalOptions, weighted: bool) -> str:
         e = options.label_smoothing
         parts.append(rf"\tilde{{q}}_{{ih}} = {1 - e:g}\, t_{{ih}} + {e:g} / H")
     elif weighted:
-        parts.append(WEIGHTED_MEAN)
+        parts.append(weighted_reduction(options))
     if options.softcap is not None:
         parts.append(rf"\tilde{{z}}_{{ih}} = {options.softcap:g} \tanh(z_{{ih}} / {options.softcap:g})")
     return r", \quad ".join(parts)
