@@ -147,6 +147,31 @@ def test_distribution_counts_what_is_infinite():
     assert "2 samples" in display.describe()
 
 
+def test_how_many_are_worse_than_a_guess_is_exact():
+    generator = torch.Generator().manual_seed(7)
+    z, y = 0.1 * torch.randn(500, 10, generator=generator), torch.randint(10, (500,), generator=generator)
+    worse = torch.nn.functional.cross_entropy(z.double(), y, reduction="none") > math.log(10)
+    display = figures.LossDistributionDisplay.from_predictions(z, y)
+    assert display.worse_than_chance == pytest.approx((float(worse.double().mean()),) * 2)
+    assert f"{worse.double().mean():.1%} of the samples are worse" in display.describe()
+    m = (z < 0).float()
+    binary = figures.LossDistributionDisplay.from_predictions(z, m, loss="bce_with_logits")
+    assert binary.worse_than_chance == (1, 1)
+    for guess in (
+        figures.LossDistributionDisplay.from_predictions(torch.full((9, h), 3.7), y[:9] % h) for h in (1, 3, 7)
+    ):
+        assert guess.worse == (0, 0)
+
+
+def test_how_many_are_worse_than_the_mean_has_bounds_where_only_bins_are_known():
+    t = torch.linspace(1, 5, 400)
+    display = figures.LossDistributionDisplay.from_predictions(t + torch.linspace(0, 3, 400), t, loss="mse")
+    truth = int((torch.linspace(0, 3, 400) ** 2 > t.var(correction=0)).sum())
+    low, high = display.worse
+    assert 0 < low <= truth <= high < 400
+    assert f"At least {low / 400:.1%} and at most {high / 400:.1%} of the samples" in display.describe()
+
+
 def test_confusion_against_scikit_learn(categorical):
     z, y = categorical
     display = figures.ConfusionDisplay.from_predictions(z, y, class_names=NAMES)

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
-from losscope.figures.numbers import number
+from losscope.figures.numbers import counted, number, percent
 from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, power, table
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary
 from losscope.summary.result import Histogram
@@ -26,49 +26,58 @@ class LossDistributionDisplay(Display):
         counts: (B,) between them.
         below: how many are below the first edge.
         above: how many are from the last edge on; infinite ones included.
-        worse: how many are above the ℓ of a guess; None where only the bins tell, and then at least so many.
         mean: mean ℓ.
         chance: the ℓ of a guess: ln H, ln 2, or the variance of the targets.
         chance_name: how that is written.
         unit: of ℓ.
+        worse: at least and at most so many have an ℓ above it; only of a regression are they not the same.
     """
 
     edges: np.ndarray
     counts: np.ndarray
     below: int
     above: int
-    worse: int | None
     mean: float
     chance: float
     chance_name: str
     unit: str
+    worse: tuple[int, int]
     takes = (CategoricalSummary, BinarySummary, RegressionSummary)
 
     @classmethod
     def _read(cls, summary: CategoricalSummary | BinarySummary | RegressionSummary) -> LossDistributionDisplay:
         edges, counts, below, above = _trimmed(summary.loss_histogram)
         above += summary.num_infinite
+        worse = _worse(summary)
         if isinstance(summary, RegressionSummary):
             unit = "nats²" if summary.unit == "nats" else "squared unit of the target"
-            return cls(edges, counts, below, above, None, summary.rmse**2, summary.chance, "the mean said always", unit)
+            return cls(
+                edges, counts, below, above, summary.rmse**2, summary.chance, "the mean said always", unit, worse
+            )
         name = f"ln {summary.num_classes}" if isinstance(summary, CategoricalSummary) else "ln 2"
-        worse = summary.num_worse_than_chance
-        return cls(edges, counts, below, above, worse, summary.nll, summary.chance, f"a guess, {name}", "nats")
+        return cls(edges, counts, below, above, summary.nll, summary.chance, f"a guess, {name}", "nats", worse)
 
     @property
-    def worse_than_chance(self) -> float:
-        """The part of the samples above the loss of a guess; without their number those in bins wholly above it."""
-        surely = self.counts[self.edges[:-1] >= self.chance].sum() + self.above
-        worse = surely if self.worse is None else self.worse
-        return float(worse / max(1, self.counts.sum() + self.below + self.above))
+    def worse_than_chance(self) -> tuple[float, float]:
+        """At least and at most this part of the samples has an ℓ above that of a guess."""
+        low, high = (worse / max(1, self._total) for worse in self.worse)
+        return low, high
+
+    @property
+    def _total(self) -> int:
+        return int(self.counts.sum()) + self.below + self.above
 
     def describe(self) -> str:
         """The figure in words."""
         return (
-            f"ℓ of {self.counts.sum() + self.below + self.above:,} samples on a logarithmic scale. The mean is "
+            f"ℓ of {counted(self._total, 'sample')} on a logarithmic scale. The mean is "
             f"{number(self.mean)} {self.unit}; {self.chance_name}, has {number(self.chance)}. "
-            f"{'At least ' * (self.worse is None)}{self.worse_than_chance:.1%} of the samples are worse than a guess."
+            f"{self._describe_worse()} of the samples are worse than a guess."
         )
+
+    def _describe_worse(self) -> str:
+        low, high = map(percent, self.worse_than_chance)
+        return low if low == high else f"At least {low} and at most {high}"
 
     def plot(self) -> go.Figure:
         """Bars, and a line at the mean and at chance."""
@@ -90,6 +99,15 @@ class LossDistributionDisplay(Display):
         _mark(result, self.mean, f"mean {number(self.mean)}", GREEN, "dot")
         _mark(result, self.chance, f"{self.chance_name}: {number(self.chance)}", VERMILLION, "dash")
         return decades(result, float(low.min(initial=0)), float(high.max(initial=0)))
+
+
+def _worse(summary: CategoricalSummary | BinarySummary | RegressionSummary) -> tuple[int, int]:
+    """How many are above chance: of a regression, whose chance nobody knows before the end, what its bins tell."""
+    if not isinstance(summary, RegressionSummary):
+        return summary.num_worse, summary.num_worse
+    counts, higher = summary.loss_histogram.counts.numpy(), summary.loss_histogram.edges.numpy() > summary.chance
+    surely, perhaps = counts[1:][higher].sum(), counts[:-1][higher].sum() + counts[-1]
+    return int(surely) + summary.num_infinite, int(perhaps) + summary.num_infinite
 
 
 def _trimmed(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, int, int]:

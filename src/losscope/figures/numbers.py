@@ -22,6 +22,20 @@ def number(value: object) -> str:
     return _measure(float(value)).replace("-", "−") if isinstance(value, Real) else str(value)
 
 
+def percent(part: float) -> str:
+    """A part in percent: what is not all of it is not 100 %, and what is not nothing is not 0 %.
+
+    Example:
+        >>> percent(0.5), percent(1.0), percent(0.9999), percent(1e-5), percent(float("nan"))
+        ('50.0%', '100.0%', '>99.9%', '<0.1%', '–')
+    """
+    if math.isnan(part):
+        return "–"
+    if 0 < part < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= part < 1 else f"{part:.1%}"
+
+
 def counted(count: int, what: str) -> str:
     """How many of them.
 

@@ -25,9 +25,9 @@ from losscope.summary.counting import (
     CLASS_INFINITE,
     CLASS_NAN,
     COUNTED,
+    COUNTS,
     ENTROPY,
     INFINITE,
-    KINDS,
     LOSS,
     LOSS_INFINITE,
     LOSS_NAN,
@@ -42,8 +42,8 @@ from losscope.summary.counting import (
     WORSE,
     Default,
     State,
+    above,
     exact_zeros,
-    is_worse,
     note,
     zeros,
 )
@@ -53,7 +53,6 @@ from losscope.summary.scan import in_threads
 
 _LOW, _LIMIT = NATS.low, NATS.limit
 _NUMBERS = 16  # that are kept of a label while its block is looked at
-_LN2 = math.log(2)
 _FLOOR = -100.0  # torch's: what the logarithm of a probability is held at
 
 
@@ -91,7 +90,7 @@ class Binary:
         """What is kept, whatever the number of samples."""
         by_label = h if h <= self.class_limit else 1
         return {
-            "counts": zeros(KINDS),
+            "counts": zeros(COUNTS),
             "totals": exact_zeros(5),
             "classes": zeros(6, h),
             "class_loss": exact_zeros(h),
@@ -142,7 +141,7 @@ class Binary:
         options = self._options()
         in_threads(lambda i, j: _scan(i, j, x, t, weight, pos_weight, options, found), len(x), x.size)
         state["counts"][SAMPLES] += x.size
-        _totals(found, counted, state["counts"], state["totals"])
+        _totals(found, counted, above(math.log(2)), state["counts"], state["totals"])
         _classes(
             found, t, x, options, counted, state["classes"], state["class_loss"], state["histogram"], state["counts"]
         )
@@ -200,7 +199,7 @@ class Binary:
             num_labels=h,
             nll=unless(counts[INFINITE], counts[NAN], mean(totals[NLL], counted)),
             chance=math.log(2),
-            num_worse_than_chance=int(counts[WORSE]),
+            num_worse=int(counts[WORSE]),
             accuracy=divide(int(counts[RIGHT]), counted),
             entropy=mean(totals[ENTROPY], int(counts[SURE])),
             classes=class_measures(
@@ -273,11 +272,11 @@ def _scan(start: Any, stop: Any, z: Any, t: Any, weight: Any, pos_weight: Any, o
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def _totals(found: Any, counted: Any, counts: Any, sums: Any) -> None:
+def _totals(found: Any, counted: Any, worse: Any, counts: Any, sums: Any) -> None:
     for i, h in np.ndindex(counted.shape):
         if counted[i, h]:
             counts[COUNTED] += 1
-            counts[WORSE] += is_worse(found.nll[i, h], _LN2)
+            counts[WORSE] += found.nll[i, h] > worse
             note(sums[LOSS], found.loss[i, h], counts, LOSS_INFINITE, LOSS_NAN)
             note(sums[NLL], found.nll[i, h], counts, INFINITE, NAN)
             if found.entropy[i, h] < _LIMIT:

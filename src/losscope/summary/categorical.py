@@ -24,9 +24,9 @@ from losscope.summary.counting import (
     CLASS_NAN,
     CONFIDENCE,
     COUNTED,
+    COUNTS,
     ENTROPY,
     INFINITE,
-    KINDS,
     LOSS,
     LOSS_INFINITE,
     LOSS_NAN,
@@ -40,6 +40,7 @@ from losscope.summary.counting import (
     WORSE,
     Default,
     State,
+    above,
     exact_zeros,
     zeros,
 )
@@ -75,7 +76,7 @@ class Categorical:
         by_class = h if h <= self.class_limit else 1
         mistakes: Default = zeros(h, h) if h <= self.class_limit else (confusion.empty(), confusion.merge)
         return {
-            "counts": zeros(KINDS),
+            "counts": zeros(COUNTS),
             "totals": exact_zeros(5),
             "ranked": zeros(len(self.top_k)),
             "classes": zeros(5, h),
@@ -144,8 +145,8 @@ class Categorical:
     def _tally(self, state: State, found: scan.Rows) -> Integers:
         """Count and sum; returns the mistakes, truth · H + decision."""
         h = state["classes"].shape[1]
-        ks = np.array(self.top_k, np.int64)
-        counting.totals(found, ks, math.log(h), state["counts"], state["totals"], state["ranked"])
+        ks, worse = np.array(self.top_k, np.int64), above(math.log(h))
+        counting.totals(found, ks, worse, state["counts"], state["totals"], state["ranked"])
         counting.classes(found, state["classes"], state["class_loss"], state["histogram"])
         counting.confidences(found, state["confidence"], state["confidence_sum"])
         counting.grid(found, state["grid"], state["grid_counts"], state["grid_confidence"])
@@ -190,7 +191,7 @@ class Categorical:
             num_classes=h,
             nll=unless(counts[INFINITE], counts[NAN], mean(totals[NLL], counted)),
             chance=math.log(h),
-            num_worse_than_chance=int(counts[WORSE]),
+            num_worse=int(counts[WORSE]),
             accuracy=divide(int(counts[RIGHT]), counted),
             top_k={k: divide(int(n), counted) for k, n in zip(self.top_k, state["ranked"], strict=True) if k <= h},
             entropy=mean(totals[ENTROPY], int(counts[SURE])),

@@ -17,15 +17,21 @@ State = dict[str, NDArray[Any]]
 Default = tuple[Tensor, str | Callable[[Tensor], Tensor]]
 
 SAMPLES, COUNTED, INFINITE, NAN, RIGHT, LOSS_INFINITE, LOSS_NAN, SURE, WORSE = range(9)
-KINDS = WORSE + 1
+COUNTS = 9
 LOSS, WEIGHT, NLL, ENTROPY, CONFIDENCE = range(5)
 SUPPORT, PREDICTED, TRUE_POSITIVE, CLASS_INFINITE, CLASS_NAN, CLASS_COUNTED = range(6)
 _LOW, _LIMIT = NATS.low, NATS.limit
+_ROUNDING = 1e-12  # a guess is not worse than a guess, whatever its logarithms are rounded to
 
 
 def zeros(*shape: int) -> Default:
     """Counts: two of them are added."""
     return torch.zeros(shape, dtype=torch.int64), "sum"
+
+
+def above(chance: float) -> float:
+    """What is worse than a guess has an ℓ above this."""
+    return chance * (1 + _ROUNDING)
 
 
 def exact_zeros(*shape: int) -> Default:
@@ -47,18 +53,12 @@ def note(total: Any, x: Any, counts: Any, infinite: Any, nan: Any) -> Any:
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def is_worse(nll: Any, guess: Any) -> Any:
-    """Whether ℓ is above that of a guess by more than the rounding of either."""
-    return nll > guess + 1e-9
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
-def totals(found: Any, ks: Any, guess: Any, counts: Any, sums: Any, ranked: Any) -> None:
+def totals(found: Any, ks: Any, worse: Any, counts: Any, sums: Any, ranked: Any) -> None:
     """What is summed over all samples."""
     for i in range(found.nll.size):
         counts[COUNTED] += 1
         counts[RIGHT] += found.decision[i] == found.truth[i]
-        counts[WORSE] += is_worse(found.nll[i], guess)
+        counts[WORSE] += found.nll[i] > worse
         note(sums[LOSS], found.loss[i], counts, LOSS_INFINITE, LOSS_NAN)
         note(sums[NLL], found.nll[i], counts, INFINITE, NAN)
         add(sums[WEIGHT], _LOW, found.weight[i])

@@ -302,7 +302,7 @@ class CategoricalSummary(SummaryResult):
         num_classes: H.
         nll: mean ℓ_i = −ln ŷ_{i,y_i} (soft: −Σ_h q_h ln ŷ_h), without weights and smoothing.
         chance: ln H, the ℓ of a guess.
-        num_worse_than_chance: of the counted, those whose ℓ is above that, by 1e-9 or more.
+        num_worse: of the counted, those whose ℓ is larger; infinite ones included.
         accuracy: part of the counted samples with d_i = y_i (soft targets: the largest q).
         top_k: k to the part whose truth is among the k largest outputs (equal ones in the order of their class).
         entropy: mean of −Σ_h ŷ_ih ln ŷ_ih.
@@ -319,7 +319,7 @@ class CategoricalSummary(SummaryResult):
     num_classes: int
     nll: float
     chance: float
-    num_worse_than_chance: int
+    num_worse: int
     accuracy: float
     top_k: dict[int, float]
     entropy: float
@@ -341,7 +341,7 @@ class BinarySummary(SummaryResult):
         num_labels: H.
         nll: mean ℓ_ih, without weights and smoothing.
         chance: ln 2, the ℓ of a guess.
-        num_worse_than_chance: of the counted, those whose ℓ is above that, by 1e-9 or more.
+        num_worse: of the counted, those whose ℓ is larger; infinite ones included.
         accuracy: part of the counted labels with [z_ih > 0] = m_ih (a soft label is true above 1/2).
         entropy: mean entropy of (ŷ_ih, 1 − ŷ_ih).
         classes: the measures of each label, at the threshold ŷ = 1/2 (z = 0).
@@ -353,7 +353,7 @@ class BinarySummary(SummaryResult):
     num_labels: int
     nll: float
     chance: float
-    num_worse_than_chance: int
+    num_worse: int
     accuracy: float
     entropy: float
     classes: ClassMeasures
