@@ -217,6 +217,14 @@ def test_temperature_is_the_smallest_loss(categorical):
     assert display.nll_after <= min(losses) + 1e-6
 
 
+def test_a_best_temperature_at_the_end_of_the_grid_may_be_beyond():
+    z, y = 100 * torch.eye(4).repeat(10, 1), torch.arange(40) * 7 // 4 % 4
+    display = figures.TemperatureDisplay.from_predictions(z, y)
+    assert display.best == 8
+    assert "at T = 8 or beyond" in display.describe()
+    assert trace(display.plot(), "best T = 8 or beyond")
+
+
 def test_thresholds_against_scikit_learn(labels):
     z, m = labels
     display = figures.ThresholdDisplay.from_predictions(z, m, loss="bce_with_logits")

@@ -463,6 +463,44 @@ def test_a_temperature_is_advised_where_it_puts_the_confidences_right(scale):
         assert float(printed) == pytest.approx(float(torch.nn.functional.cross_entropy(outputs, y)), rel=5e-3)
 
 
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_the_code_for_a_temperature_has_the_loss_that_was_said(softcap):
+    z, y = calibrated()
+    one = next(a for a in build(ls.CrossEntropyLoss(softcap=softcap), InMemory(4 * z, y), findings=[]).advice if a.code)
+    probability = eval(one.code, {"losscope": ls, "torch": torch, "z": 4 * z})
+    said = re.search(r"brings the mean ℓ from \S+ to (\S+) nats", one.text)[1]
+    assert float(-probability.gather(1, y[:, None]).log().mean()) == pytest.approx(float(said), rel=5e-3)
+    assert ("the softcapped z by" in one.text) == (softcap is not None)
+
+
+def test_a_temperature_at_the_end_of_the_grid_is_not_said_to_be_the_best():
+    z, y = calibrated()
+    assert "the best lies there or beyond" in advised(40 * z, y)
+    assert "beyond" not in advised(4 * z, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("bce_with_logits", "raw outputs and no prob"), ("bce", "are probabilities"), ("nll", "are log-probabilities")],
+)
+def test_advice_speaks_of_the_outputs_that_the_loss_takes(name, expected):
+    z, y = samples()
+    outputs = {"bce": -z.sigmoid() + 1, "bce_with_logits": -z, "nll": (-z).log_softmax(1)}[name]
+    wrong = build(ls.as_loss(name), InMemory(outputs, y if name == "nll" else (z > 0).float())).advice
+    assert expected in next(one.text for one in wrong if "no better than a guess" in one.text)
+
+
+@pytest.mark.parametrize("name", ["bce_with_logits", "bce"])
+def test_the_code_for_a_threshold_has_the_f1_that_was_said(name):
+    z, _ = samples(count=2000)
+    m = (torch.rand(z.shape, generator=torch.Generator().manual_seed(8)) < (z + 1).sigmoid()).float()
+    outputs = z if name == "bce_with_logits" else z.sigmoid()
+    one = next(one for one in build(ls.as_loss(name), InMemory(outputs, m)).advice if "F1" in one.text)
+    decided = eval(one.code, {"z": outputs, "ŷ": outputs})
+    said = re.search(r"an F1 of (\S+) instead", one.text)[1]
+    assert float(2 * (decided & (m == 1)).sum() / (decided.sum() + m.sum())) == pytest.approx(float(said), abs=2e-3)
+
+
 @pytest.mark.parametrize("scales", [(1.5, 0.4), (1.5, 0.6), (1.3, 0.5), (1.3, 0.7)])
 def test_no_temperature_is_advised_where_half_is_too_sure_and_half_not_sure_enough(scales):
     z, y = calibrated()
@@ -470,6 +508,17 @@ def test_no_temperature_is_advised_where_half_is_too_sure_and_half_not_sure_enou
     z[1::2] *= scales[1]
     assert "No one temperature puts that right" in advised(z, y)
     assert "Dividing z" not in advised(z, y)
+
+
+def test_what_nothing_can_be_done_about_is_not_advised():
+    z, y = samples()
+    alone = build(ls.CrossEntropyLoss(), InMemory(z[:, :1], 0 * y), findings=[])
+    assert alone.advice == []
+    perfect = build(ls.MSELoss(), InMemory(z, z), findings=[])
+    assert not any("worst" in one.text for one in perfect.advice)
+    infinite = build(ls.MSELoss(), InMemory(torch.where(z > 3, torch.inf, z), z), findings=[]).advice[0].text
+    assert "infinite for" in infinite
+    assert "class" not in infinite
 
 
 @pytest.mark.parametrize(

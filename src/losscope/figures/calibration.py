@@ -204,6 +204,7 @@ class TemperatureDisplay(Display):
         nll_after: mean ℓ at the best T.
         ece_before: ECE at T = 1.
         ece_after: ECE at the best T.
+        at_edge: the best T is the end of the grid, or beyond it.
     """
 
     grid: np.ndarray
@@ -214,6 +215,7 @@ class TemperatureDisplay(Display):
     nll_after: float
     ece_before: float
     ece_after: float
+    at_edge: bool
     takes = (CategoricalSummary,)
 
     @classmethod
@@ -235,16 +237,20 @@ class TemperatureDisplay(Display):
             t.nll,
             t.ece_before,
             t.ece,
+            t.at_edge,
         )
 
     def describe(self) -> str:
         """The figure in words."""
         sure = "less sure" if self.best > 1 else "surer"
         return (
-            f"softmax(z/T) has its smallest mean ℓ at T = {number(self.best)}: {number(self.nll_after)} nats "
+            f"softmax(z/T) has its smallest mean ℓ at {self._best()}: {number(self.nll_after)} nats "
             f"instead of {number(self.nll_before)}, and an ECE of {number(self.ece_after)} instead of "
             f"{number(self.ece_before)}. That T makes every decision {sure}, and changes none."
         )
+
+    def _best(self) -> str:
+        return f"T = {number(self.best)}{' or beyond' if self.at_edge else ''}"
 
     def plot(self) -> go.Figure:
         """Two curves over T, with the best T marked."""
@@ -285,7 +291,7 @@ class TemperatureDisplay(Display):
             y=[self.nll_after],
             mode="markers",
             marker={"size": 11, "color": BLUE},
-            name=f"best T = {number(self.best)}",
+            name=f"best {self._best()}",
             hoverinfo="skip",
         )
         result.update_xaxes(tickvals=np.log2(ticks), ticktext=[f"{t:g}" for t in ticks])

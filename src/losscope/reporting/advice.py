@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from losscope.figures.numbers import counted, number
+from losscope.losses import CrossEntropyLoss, Loss
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
 from losscope.summary.result import Temperature
 
@@ -22,9 +23,9 @@ class Advice(NamedTuple):
     code: str = ""
 
 
-def advice(summary: SummaryResult) -> list[Advice]:
+def advice(summary: SummaryResult, loss: Loss) -> list[Advice]:
     """In the order in which to do it."""
-    return [*_broken(summary), *_BY_KIND[type(summary)](summary), *_look_at_worst(summary)]
+    return [*_broken(summary), *_BY_KIND[type(summary)](summary, loss), *_look_at_worst(summary)]
 
 
 def first_of_all(findings: Sequence[dict[str, Any]]) -> list[Advice]:
@@ -39,20 +40,27 @@ def _broken(summary: SummaryResult) -> Iterator[Advice]:
     if summary.num_nan:
         yield Advice(f"ℓ is NaN for {summary.num_nan:,} of them. Find where NaN enters before anything else.")
     if summary.num_infinite:
-        yield Advice(
-            f"ℓ is infinite for {summary.num_infinite:,} of them: their true class is masked (z = −inf) or has "
-            f"probability 0. Check the mask."
-        )
+        yield Advice(f"ℓ is infinite for {summary.num_infinite:,} of them: {_why_infinite(summary)}")
 
 
-def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
-    if summary.nll >= summary.chance:
+def _why_infinite(summary: SummaryResult) -> str:
+    if isinstance(summary, RegressionSummary):
+        return "an output or a target is infinite, or too large to be squared. Check the scale of both."
+    return "their true class is masked (z = −inf) or has probability 0. Check the mask."
+
+
+def _expected(loss: Loss) -> str:
+    """What the outputs have to be."""
+    return _OUTPUTS[loss.link.space]
+
+
+def _categorical(summary: CategoricalSummary, loss: Loss) -> Iterator[Advice]:
+    if summary.nll >= summary.chance > 0:  # one class alone is always guessed
         yield Advice(
             f"The mean ℓ of {number(summary.nll)} nats is no better than a guess ({number(summary.chance)}). "
-            f"Check that the "
-            f"classes of outputs and targets are in the same order, and that z are raw outputs and no probabilities."
+            f"Check that the classes of outputs and targets are in the same order, and that {_expected(loss)}."
         )
-    yield from _calibration(summary)
+    yield from _calibration(summary, loss)
     never = torch.nonzero((summary.classes.predicted == 0) & (summary.classes.support > 0)).flatten().tolist()
     if never:
         some = ", ".join(f"'{summary.classes.name(h)}'" for h in never[:5])
@@ -70,7 +78,7 @@ def _categorical(summary: CategoricalSummary) -> Iterator[Advice]:
         )
 
 
-def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
+def _calibration(summary: CategoricalSummary, loss: Loss) -> Iterator[Advice]:
     best, ece = summary.temperature, summary.calibration
     if best is None or ece.ece <= ece.null.high:
         return
@@ -85,12 +93,28 @@ def _calibration(summary: CategoricalSummary) -> Iterator[Advice]:
         )
         return
     left = ", still more than chance" if best.ece > ece.null.high else ""
+    beyond = " That is the last T that was tried: the best lies there or beyond." if best.at_edge else ""
     yield Advice(
-        f"{off} Dividing z by T = {number(best.temperature)} brings the mean ℓ from {number(best.nll_before)} to "
-        f"{number(best.nll)} nats and the ECE to {number(best.ece)}{left}; no decision changes. Fit T on samples that "
+        f"{off} Dividing {_divided(loss)} by T = {number(best.temperature)} brings the mean ℓ from {number(best.nll_before)} to "
+        f"{number(best.nll)} nats and the ECE to {number(best.ece)}{left}; no decision changes.{beyond} Fit T on samples that "
         f"you do not test on.",
-        f"losscope.softmax(z / {best.temperature:.3g})",
+        f"losscope.softmax({_in_code(loss)} / {best.temperature:.3g}, 1)",
     )
+
+
+def _softcap(loss: Loss) -> float | None:
+    return loss.softcap if isinstance(loss, CrossEntropyLoss) else None
+
+
+def _divided(loss: Loss) -> str:
+    """What T was fitted on, in words."""
+    return "z" if _softcap(loss) is None else "the softcapped z"
+
+
+def _in_code(loss: Loss) -> str:
+    """The same as an expression in z."""
+    c = _softcap(loss)
+    return "z" if c is None else f"{c!r} * torch.tanh(z / {c!r})"
 
 
 def _helps(best: Temperature, count: int) -> bool:
@@ -102,12 +126,11 @@ def _helps(best: Temperature, count: int) -> bool:
     return seen and 2 * count * (best.nll_before - best.nll) > CHI_SQUARE_95 and best.ece < best.ece_before
 
 
-def _binary(summary: BinarySummary) -> Iterator[Advice]:
+def _binary(summary: BinarySummary, loss: Loss) -> Iterator[Advice]:
     if summary.nll >= summary.chance:
         yield Advice(
-            f"The mean ℓ of {number(summary.nll)} nats is no better than a guess (ln 2). Check that the labels "
-            f"of outputs "
-            f"and targets are in the same order, and that z are raw outputs and no probabilities."
+            f"The mean ℓ of {number(summary.nll)} nats is no better than a guess (ln 2). Check that the labels of "
+            f"outputs and targets are in the same order, and that {_expected(loss)}."
         )
     curve = summary.pooled_thresholds
     best = float(curve.best[0])
@@ -118,14 +141,23 @@ def _binary(summary: BinarySummary) -> Iterator[Advice]:
             f"A decision at ŷ ≥ {number(best)} instead of 1/2 has an F1 of {number(reached)} instead of "
             f"{number(half)}. Choose the "
             f"threshold on samples that you do not test on.",
-            f"z >= {math.log(best / (1 - best)):.3g}" if 0 < best < 1 else "",
+            _decision_at(best, loss) if 0 < best < 1 else "",
         )
     never = int((summary.classes.support == 0).sum())
     if never:
-        yield Advice(f"{never:,} labels are never true here: nothing can be said about them.")
+        yield Advice(
+            f"{counted(never, 'label')} {'is' if never == 1 else 'are'} never true here: nothing can be said about {'it' if never == 1 else 'them'}."
+        )
 
 
-def _regression(summary: RegressionSummary) -> Iterator[Advice]:
+def _decision_at(threshold: float, loss: Loss) -> str:
+    """The decision as code, in what the loss takes."""
+    if loss.link.space == "probability":
+        return f"ŷ >= {threshold:.3g}"
+    return f"z >= {math.log(threshold / (1 - threshold)):.3g}"
+
+
+def _regression(summary: RegressionSummary, loss: Loss) -> Iterator[Advice]:
     if summary.r2 <= 0:
         yield Advice(
             f"R² is {number(summary.r2)}: always saying the mean of the targets would be as good. Check the "
@@ -142,7 +174,7 @@ def _regression(summary: RegressionSummary) -> Iterator[Advice]:
 
 
 def _look_at_worst(summary: SummaryResult) -> Iterator[Advice]:
-    if summary.worst and not math.isnan(summary.worst[0].loss):
+    if summary.worst and summary.worst[0].loss > 0:  # neither NaN nor already perfect
         yield Advice(
             f"Look at the worst samples: sample {summary.worst[0].index:,} has ℓ = "
             f"{number(summary.worst[0].loss)}. A wrong "
@@ -150,7 +182,13 @@ def _look_at_worst(summary: SummaryResult) -> Iterator[Advice]:
         )
 
 
-_BY_KIND: dict[type[SummaryResult], Callable[[Any], Iterator[Advice]]] = {
+_OUTPUTS = {
+    "logit": "z are raw outputs and no probabilities",
+    "log-probability": "z are log-probabilities, as log_softmax gives them, and no raw outputs",
+    "probability": "the outputs are probabilities, as a sigmoid gives them, and no raw outputs",
+}
+
+_BY_KIND: dict[type[SummaryResult], Callable[[Any, Loss], Iterator[Advice]]] = {
     CategoricalSummary: _categorical,
     BinarySummary: _binary,
     RegressionSummary: _regression,

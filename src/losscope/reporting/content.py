@@ -54,7 +54,7 @@ class Report:
     @property
     def advice(self) -> list[Advice]:
         """What to do next: what the linter found comes first, since the other numbers rest on it."""
-        return [*first_of_all(self.findings), *advice(self.summary)]
+        return [*first_of_all(self.findings), *advice(self.summary, self.loss)]
 
     @cached_property
     def figures(self) -> dict[str, go.Figure]:
