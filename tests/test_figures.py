@@ -200,6 +200,20 @@ def test_classes_in_the_order_of_their_loss(categorical):
     np.testing.assert_allclose(display.mean_loss, [expected[name] for name in display.names])
 
 
+@pytest.mark.parametrize("class_limit", [256, 2])
+def test_the_mean_loss_of_a_label_is_over_all_samples_that_count(labels, class_limit):
+    z, m = labels
+    ignoring = ls.BCEWithLogitsLoss(ignore_index=-1)
+    display = figures.ClassLossDisplay.from_summary(ls.summarize(ignoring, z, m, class_limit=class_limit))
+    assert display.count.tolist() == [500] * 3
+    assert "over 500 samples" in display.describe()
+    assert [row[2] for row in display.plot().layout.meta["table"]["rows"]] == [500] * 3
+    held = m.clone()
+    held[:40] = -1
+    display = figures.ClassLossDisplay.from_summary(ls.summarize(ignoring, z, held, class_limit=class_limit))
+    assert display.plot().data[0].text[0] == ("n = 460" if class_limit > 2 else "n = –")
+
+
 def test_confidence_of_right_and_wrong(categorical):
     z, y = categorical
     display = figures.ConfidenceDisplay.from_predictions(z, y)

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from losscope.figures.display import Display
-from losscope.figures.numbers import counted, number
+from losscope.figures.numbers import counted, number, percent
 from losscope.figures.style import BLUE, GREY, VERMILLION, faded, figure, table, text, texts
 from losscope.summary import BinarySummary, CategoricalSummary
 
@@ -23,7 +23,8 @@ class ClassLossDisplay(Display):
     Attributes:
         names: of the classes shown.
         mean_loss: of each, in nats.
-        support: samples of each.
+        count: samples that this is the mean of: those of the class, or of a label all that count; NaN where the
+            summary is above class_limit and some labels are ignored, so that nobody knows.
         chance: the ℓ of a guess.
         chance_name: how that is written.
         num_classes: H, shown or not.
@@ -31,7 +32,7 @@ class ClassLossDisplay(Display):
 
     names: list[str]
     mean_loss: np.ndarray
-    support: np.ndarray
+    count: np.ndarray
     chance: float
     chance_name: str
     num_classes: int
@@ -39,13 +40,13 @@ class ClassLossDisplay(Display):
 
     @classmethod
     def _read(cls, summary: CategoricalSummary | BinarySummary) -> ClassLossDisplay:
-        loss, support = summary.classes.mean_loss.numpy(), summary.classes.support.numpy()
+        loss, count = summary.classes.mean_loss.numpy(), _counted(summary)
         order = np.argsort(-np.nan_to_num(loss, nan=-1.0), kind="stable")[:MOST_CLASSES]
         order = order[np.isfinite(loss[order])]
         many = summary.num_classes if isinstance(summary, CategoricalSummary) else summary.num_labels
         chance_name = f"ln {many}" if isinstance(summary, CategoricalSummary) else "ln 2"
         names = [summary.classes.name(int(h)) for h in order]
-        return cls(names, loss[order], support[order], summary.chance, f"{chance_name}, a guess", many)
+        return cls(names, loss[order], count[order], summary.chance, f"{chance_name}, a guess", many)
 
     def describe(self) -> str:
         """The figure in words."""
@@ -53,16 +54,16 @@ class ClassLossDisplay(Display):
         if not shown:
             return "No class has a finite mean ℓ."
         part = f"The {shown} most expensive of {self.num_classes:,} classes. " if shown < self.num_classes else ""
-        over = counted(int(self.support[0]), "sample")
-        first = f"'{self.names[0]}' costs the most: {number(self.mean_loss[0])} nats over {over}"
+        over = "" if np.isnan(self.count[0]) else f" over {counted(int(self.count[0]), 'sample')}"
+        first = f"'{self.names[0]}' costs the most: {number(self.mean_loss[0])} nats{over}"
         rest = f"; '{self.names[-1]}' costs {number(self.mean_loss[-1])}" if shown > 1 else ""
         return f"{part}{first}{rest}. A guess costs {number(self.chance)}."
 
     def plot(self) -> go.Figure:
         """A bar for each class."""
         rows = [
-            [name, float(f"{loss:.4g}"), int(n)]
-            for name, loss, n in zip(self.names, self.mean_loss, self.support, strict=True)
+            [name, float(f"{loss:.4g}"), None if np.isnan(n) else int(n)]
+            for name, loss, n in zip(self.names, self.mean_loss, self.count, strict=True)
         ]
         y = np.arange(len(self.names))
         result = figure(
@@ -82,8 +83,8 @@ class ClassLossDisplay(Display):
             orientation="h",
             width=0.72,
             marker={"color": BLUE, "line": {"width": 0}},
-            customdata=[[text(n, 80), int(k)] for n, k in zip(self.names, self.support, strict=True)],
-            text=[f"n = {n:,}" for n in self.support],
+            customdata=[[text(n, 80), number(k)] for n, k in zip(self.names, self.count, strict=True)],
+            text=[f"n = {number(n)}" for n in self.count],
             textposition="outside",
             cliponaxis=False,
             textfont={"size": 11, "color": GREY},
@@ -91,6 +92,17 @@ class ClassLossDisplay(Display):
             showlegend=False,
         )
         return result
+
+
+def _counted(summary: CategoricalSummary | BinarySummary) -> np.ndarray:
+    """How many samples the mean ℓ of each class or label is over."""
+    classes = summary.classes
+    if isinstance(summary, CategoricalSummary):
+        return classes.support.numpy()
+    if classes.loss_histogram is not None:  # the finite ones; a label that has others is not shown
+        return classes.loss_histogram.counts.sum(1).numpy()
+    each = np.nan if summary.num_ignored else summary.num_counted // summary.num_labels
+    return np.full(summary.num_labels, each)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +135,7 @@ class ConfusionDisplay(Display):
 
     def describe(self) -> str:
         """The figure in words."""
-        right = f"{self.accuracy:.1%} of the decisions are right. "
+        right = f"{percent(self.accuracy)} of the decisions are right. "
         if not self.pairs:
             return right + "No class was taken for another."
         truth, decision, count = self.pairs[0]

@@ -16,6 +16,7 @@ from losscope.losses import Loss
 from losscope.reporting.data import check_rows, on_logits
 from losscope.summary import SummaryResult
 from losscope.summary.data import Data, row
+from losscope.targets import TargetKind
 
 MOST_COLUMNS = 7
 
@@ -104,7 +105,7 @@ def take_apart(loss: Loss, data: Data, i: int, why: str, names: Sequence[str] | 
     loss, z = on_logits(loss, x)
     z, y = _first_position(z, y)
     many = z.shape[1] if z.ndim > 1 else 1
-    true, decided = _truth(y, z), _decision(loss, z)
+    true, decided = _truth(loss, y, z), _decision(loss, z)
     shown = _columns(z, [*true, *decided])
     return Sample(
         i,
@@ -136,12 +137,13 @@ def _first_position(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return z.flatten(2)[:, :, 0], y.flatten(2)[:, :, 0] if y.shape == z.shape else y.flatten(1)[:, 0]
 
 
-def _truth(y: Tensor, z: Tensor) -> list[int]:
-    """The outputs that the target says are true."""
-    if z.ndim < 2 or y.shape != z.shape:
-        index = not y.is_floating_point() and z.ndim > 1
-        return [h for h in y.flatten().tolist() if 0 <= h < z.shape[1]] if index else []
-    return [int(h) for h in (y[0].double() > 0.5).nonzero().flatten()]
+def _truth(loss: Loss, y: Tensor, z: Tensor) -> list[int]:
+    """The outputs that the target says are true; a value is neither true nor false."""
+    if loss.target_kind is TargetKind.VALUE:
+        return []
+    if y.shape == z.shape:
+        return [int(h) for h in (y.flatten().double() > 0.5).nonzero()]
+    return [h for h in y.flatten().tolist() if 0 <= h < z.shape[1]]
 
 
 def _decision(loss: Loss, z: Tensor) -> list[int]:
