@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import tempfile
 import zlib
 
 import numpy as np
@@ -395,6 +396,17 @@ def test_one_output_without_a_dimension_of_its_own(tmp_path, name):
     assert report.samples[0].rows[0].cells == pytest.approx([float(z[0])])
 
 
+def test_only_a_label_or_a_class_is_true():
+    z = torch.tensor([2.0, -1.0, 3.0])
+    m = torch.tensor([1.0, 0.0, 0.0])
+    alone = build(ls.BCEWithLogitsLoss(), InMemory(z, m), rows=[0, 1, 2]).samples
+    assert [sample.true for sample in alone] == [[0], [], []]
+    assert [sample.decided for sample in alone] == [[0], [], [0]]
+    for shape in ((3,), (3, 1)):
+        values = build(ls.MSELoss(), InMemory(z.view(shape), m.view(shape)), rows=[0, 1, 2]).samples
+        assert [sample.true for sample in values] == [[], [], []]
+
+
 def test_a_file_gives_the_report_of_its_tensors(tmp_path):
     z, y = samples()
     file = tmp_path / "mine.npz"
@@ -519,6 +531,36 @@ def test_what_nothing_can_be_done_about_is_not_advised():
     infinite = build(ls.MSELoss(), InMemory(torch.where(z > 3, torch.inf, z), z), findings=[]).advice[0].text
     assert "infinite for" in infinite
     assert "class" not in infinite
+
+
+def no_page(prefix: str, dir: str, mkstemp=tempfile.mkstemp):
+    """A disk that has room for the numbers alone."""
+    if "html" in prefix:
+        raise OSError(28, "No space left on device")
+    return mkstemp(prefix=prefix, dir=dir)
+
+
+def test_page_and_numbers_are_both_new_or_both_old(tmp_path, monkeypatch):
+    path, (z, y) = tmp_path / "report.html", samples()
+    ls.report("cross_entropy", z, y, path)
+    old = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with monkeypatch.context() as full, pytest.raises(ls.InputError, match="no space left"):
+        full.setattr(tempfile, "mkstemp", no_page)
+        ls.report("cross_entropy", -z, y, path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == old
+    (tmp_path / "other.json").mkdir()
+    with pytest.raises(ls.InputError, match="a directory"):
+        ls.report("cross_entropy", z, y, tmp_path / "other.html")
+    assert not (tmp_path / "other.html").exists()
+
+
+def test_a_page_goes_where_a_link_leads(tmp_path):
+    link, page = tmp_path / "link.html", tmp_path / "pages" / "page.html"
+    page.parent.mkdir()
+    link.symlink_to(page)
+    ls.report("cross_entropy", *samples(), link)
+    assert link.is_symlink()
+    assert "</html>" in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from losscope.reporting.data import InMemory, check_rows
 from losscope.reporting.findings import look, plain
 from losscope.reporting.given import given
 from losscope.reporting.samples import Sample, choose, take_apart
-from losscope.reporting.writing import check_page, write_text
+from losscope.reporting.writing import check_page, write_texts
 from losscope.summary import Summary, SummaryResult, summarize
 from losscope.summary.data import Data
 from losscope.summary.streaming import stream
@@ -95,9 +95,7 @@ class Report:
         """
         page = pathlib.Path(path)
         check_page(page)
-        numbers, html = self.to_json(), self.html()  # both are there before the first is written
-        write_text(page.with_suffix(".json"), numbers)
-        write_text(page, html)
+        write_texts({page.with_suffix(".json"): self.to_json(), page: self.html()})
         return page
 
 
