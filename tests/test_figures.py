@@ -271,6 +271,22 @@ def test_quantiles_in_each_class_against_numpy(categorical):
     assert list(display.quantiles[:, 2]) == sorted(display.quantiles[:, 2], reverse=True)
 
 
+def test_a_class_without_a_loss_is_below_and_not_above_the_first_bin():
+    y = torch.arange(60) % 3
+    z = 200.0 * torch.nn.functional.one_hot(y)
+    perfect = figures.ClassDistributionDisplay.from_predictions(z, y)
+    assert "at least half of the samples have an ℓ below 9.5e−7 nats" in perfect.describe()
+    assert perfect.plot().layout.meta["table"]["rows"][0][1] == "<9.5e−7"
+    z[y == 0] = torch.randn(20, 3, generator=torch.Generator().manual_seed(9))
+    assert "an ℓ above" in figures.ClassDistributionDisplay.from_predictions(z, y).describe()
+
+
+def test_where_a_guess_costs_nothing_it_has_no_line(recwarn):
+    drawn = figures.for_summary(ls.summarize("cross_entropy", torch.zeros(5, 1), torch.zeros(5).long()))
+    assert len(drawn["ClassDistributionDisplay"].layout.shapes) == 0
+    assert [one for one in recwarn if one.category is RuntimeWarning] == []
+
+
 def test_worst_samples(categorical):
     z, y = categorical
     display = figures.WorstDisplay.from_predictions(z, y, class_names=NAMES)
@@ -302,6 +318,33 @@ def test_residuals(labels):
     assert display.counts.sum() == 40
     assert display.bias == pytest.approx(0.25, rel=1e-5)
     assert "above the target" in display.describe()
+
+
+def test_ticks_of_residuals_are_where_they_say():
+    t = torch.linspace(1, 5, 400)
+    display = figures.ResidualDisplay.from_predictions(t + torch.linspace(-60, 80, 400), t, loss="mse")
+    axis = display.plot().layout.xaxis
+    assert "0" in axis.ticktext
+    for place, said in zip(axis.tickvals, axis.ticktext, strict=True):
+        value = float(said.replace("−", "-").replace(",", ""))
+        assert value == pytest.approx(display.edges[int(place + 0.5)], rel=0.01)
+
+
+def test_an_axis_of_counts_begins_at_zero_where_nothing_is_counted(labels):
+    z, y = 9.0 * torch.eye(3).repeat(5, 1), torch.arange(15) % 3
+    drawn = figures.for_summary(ls.summarize("cross_entropy", z, y))
+    assert drawn["ConfidenceDisplay"].layout.yaxis2.rangemode == "tozero"
+    z, m = labels
+    assert "LabelThresholdDisplay" not in figures.for_summary(ls.summarize("bce_with_logits", z, 0 * m))
+
+
+def test_points_at_the_ends_of_a_reliability_diagram_are_whole():
+    z, y = torch.tensor([[30.0, 0.0], [0.0, 30.0]]), torch.tensor([1, 0])
+    display = figures.ReliabilityDisplay.from_predictions(z, y)
+    low, high = display.plot().layout.yaxis.range
+    assert low < 0.0 == display.accuracy[-1]
+    assert high > 1
+    assert "NaN" in figures.ReliabilityDisplay.from_predictions(z * torch.nan, y).describe()
 
 
 def test_a_summary_without_these_numbers_is_refused(labels):

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from losscope.errors import InputError
 from losscope.figures.display import Display
-from losscope.figures.numbers import number
+from losscope.figures.numbers import counted, number
 from losscope.figures.style import BLUE, GREY, VERMILLION, Table, faded, figure, line, table
 from losscope.summary import BinarySummary, CategoricalSummary
 
@@ -82,6 +82,8 @@ class ReliabilityDisplay(Display):
 
     def describe(self) -> str:
         """The figure in words."""
+        if not self.count.any():
+            return "Every confidence is NaN, so none of them can come true."
         low, mean, high = self.ece_null
         gap = np.nansum(self.count * (self.confidence - self.accuracy)) / max(1, self.count.sum())
         sure = "surer than it is right" if gap > 0 else "less sure than it is right"
@@ -90,10 +92,10 @@ class ReliabilityDisplay(Display):
             if self.ece > high
             else "so this is no more than chance would show"
         )
+        over = counted(int(self.count.sum()), "sample")
         return (
-            f"ECE = {number(self.ece)} over {self.count.sum():,} samples. A perfectly calibrated model of this "
-            f"size shows "
-            f"{number(low)} to {number(high)} (mean {number(mean)}), {verdict}.{self._describe_after()}"
+            f"ECE = {number(self.ece)} over {over}. A perfectly calibrated model of this size shows {number(low)} to "
+            f"{number(high)} (mean {number(mean)}), {verdict}.{self._describe_after()}"
         )
 
     def _describe_after(self) -> str:
@@ -114,9 +116,15 @@ class ReliabilityDisplay(Display):
             x="confidence (probability)",
             y=f"accuracy (part with {self.right})",
             height=460,
-            xaxis_range=[0, 1.02],
-            yaxis={"range": [0, 1.03], "domain": [0.28, 1]},
-            yaxis2={"domain": [0, 0.17], "showgrid": False, "title_text": "samples", "nticks": 3},
+            xaxis_range=[-0.02, 1.02],  # room for the whole of a point at an end
+            yaxis={"range": [-0.03, 1.03], "domain": [0.28, 1]},
+            yaxis2={
+                "domain": [0, 0.17],
+                "showgrid": False,
+                "title_text": "samples",
+                "nticks": 3,
+                "rangemode": "tozero",
+            },
             xaxis_anchor="y2",
         )
         result.add_scatter(x=x, y=high, mode="lines", line=line(GREY, width=0), showlegend=False, hoverinfo="skip")

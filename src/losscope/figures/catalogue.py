@@ -49,6 +49,11 @@ def _lacking(summary: SummaryResult) -> list[type[Display]]:
         lacking.append(TemperatureDisplay)
     if isinstance(summary, CategoricalSummary | BinarySummary) and summary.classes.loss_histogram is None:
         lacking.append(ClassDistributionDisplay)
-    if isinstance(summary, BinarySummary) and (summary.thresholds is None or summary.num_labels == 1):
+    if isinstance(summary, BinarySummary) and not _cut_apart(summary):
         lacking.append(LabelThresholdDisplay)
     return lacking
+
+
+def _cut_apart(summary: BinarySummary) -> bool:
+    """Some label can have a threshold of its own."""
+    return summary.thresholds is not None and summary.num_labels > 1 and bool(summary.thresholds.support.any())

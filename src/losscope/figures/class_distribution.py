@@ -27,6 +27,7 @@ class ClassDistributionDisplay(Display):
         names: of the classes shown.
         quantiles: (C, 5) of ℓ in nats, at 5, 25, 50, 75 and 95 %, from bins a quarter of an octave wide.
         samples: (C,) with a finite ℓ.
+        floor: where the bins begin: a quantile that is not above is only known to be below.
         chance: the ℓ of a guess.
         num_classes: H, shown or not.
     """
@@ -34,6 +35,7 @@ class ClassDistributionDisplay(Display):
     names: list[str]
     quantiles: np.ndarray
     samples: np.ndarray
+    floor: float
     chance: float
     num_classes: int
     takes = (CategoricalSummary, BinarySummary)
@@ -49,7 +51,8 @@ class ClassDistributionDisplay(Display):
         order = np.argsort(-np.nan_to_num(all_of_them[:, 2], nan=-1.0), kind="stable")
         order = order[samples[order] > 0][:MOST_CLASSES]
         names = [summary.classes.name(int(h)) for h in order]
-        return cls(names, all_of_them[order], samples[order], summary.chance, len(samples))
+        floor = float(histogram.edges[0]) * (1 + 1e-9)  # a quantile has been through a logarithm
+        return cls(names, all_of_them[order], samples[order], floor, summary.chance, len(samples))
 
     def describe(self) -> str:
         """The figure in words."""
@@ -58,18 +61,29 @@ class ClassDistributionDisplay(Display):
         some = f"The {len(self.names)} most expensive of {self.num_classes:,} classes. " * (
             len(self.names) < self.num_classes
         )
-        _, low, median, high, most = map(number, map(float, self.quantiles[0]))
+        if self.quantiles[0, 2] <= self.floor:
+            return (
+                f"{some}In each of them at least half of the samples have an ℓ below {number(self.floor)} nats. "
+                f"A guess costs {number(self.chance)}."
+            )
+        _, low, median, high, most = self._said(self.quantiles[0])
         return (
             f"{some}Half of the samples of '{self.names[0]}' have an ℓ above {median} nats, the largest median: half "
             f"lie in {low} to {high}, and 5 % above {most}. A guess costs {number(self.chance)}. "
             f"Each box is such a half of its class, and its lines go from 5 to 95 %."
         )
 
+    def _cell(self, quantile: float) -> float | str:
+        return float(f"{quantile:.3g}") if quantile > self.floor else f"<{number(self.floor)}"
+
+    def _said(self, quantiles: np.ndarray) -> list[str]:
+        return [number(self._cell(value)) for value in quantiles]
+
     def plot(self) -> go.Figure:
         """A box for each class: its quartiles, with lines to 5 and to 95 %."""
         y, at = np.arange(len(self.names)), np.log10(self.quantiles)
         rows = [
-            [name, *(float(f"{v:.3g}") for v in values), int(n)]
+            [name, *map(self._cell, values), int(n)]
             for name, values, n in zip(self.names, self.quantiles, self.samples, strict=True)
         ]
         result = figure(
@@ -99,14 +113,14 @@ class ClassDistributionDisplay(Display):
             y=y,
             mode="markers",
             marker={"size": 7, "color": BLUE},
-            customdata=[[text(name, 80), *row[1:]] for name, row in zip(self.names, rows, strict=True)],
-            hovertemplate="%{customdata[0]}<br>median ℓ %{customdata[3]:.3g} nats<br>half in %{customdata[2]:.3g} – "
-            "%{customdata[4]:.3g}<br>%{customdata[6]} samples<extra></extra>",
+            customdata=[[text(name, 80), *map(number, row[1:])] for name, row in zip(self.names, rows, strict=True)],
+            hovertemplate="%{customdata[0]}<br>median ℓ %{customdata[3]} nats<br>half in %{customdata[2]} – "
+            "%{customdata[4]}<br>%{customdata[6]} samples<extra></extra>",
         )
-        result.add_vline(float(np.log10(self.chance)), line=line(VERMILLION, "dash", 2))
-        result.add_annotation(
-            x=float(np.log10(self.chance)), y=1, yref="paper", yanchor="bottom", text="a guess", showarrow=False
-        )
+        if self.chance > 0:  # of one class a guess costs nothing, which has no logarithm
+            guess = float(np.log10(self.chance))
+            result.add_vline(guess, line=line(VERMILLION, "dash", 2))
+            result.add_annotation(x=guess, y=1, yref="paper", yanchor="bottom", text="a guess", showarrow=False)
         return decades(result, float(at.min(initial=0)), float(at.max(initial=0)))
 
 

@@ -201,6 +201,7 @@ class ConfusionDisplay(Display):
             y="",
             height=140 + 24 * max(3, len(names)),
             xaxis={"tick0": 0, "dtick": 1} if max(counts, default=0) <= 5 else {},
+            xaxis_range=None if self.pairs else [0, 1],
             yaxis={"tickvals": y, "ticktext": names, "autorange": "reversed"},
         )
         result.add_bar(

@@ -59,8 +59,8 @@ class ConfidenceDisplay(Display):
             y="right",
             height=420,
             xaxis={"range": [0, 1], "anchor": "y2"},
-            yaxis_domain=[0.56, 1],
-            yaxis2={"domain": [0, 0.44], "title_text": "wrong"},
+            yaxis={"domain": [0.56, 1], "rangemode": "tozero"},
+            yaxis2={"domain": [0, 0.44], "title_text": "wrong", "rangemode": "tozero"},
         )
         for counts, color, name, axis in (
             (self.right, BLUE, "right: d = y", "y"),

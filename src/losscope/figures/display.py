@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from losscope.errors import InputError
 from losscope.losses import Loss, as_loss
-from losscope.summary import SummaryResult, summarize
+from losscope.summary import RegressionSummary, SummaryResult, summarize
 
 
 class Display(ABC):
@@ -64,3 +64,10 @@ class Display(ABC):
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
         """In a notebook a display is its figure."""
         return self.plot()._repr_mimebundle_(*args, **kwargs)
+
+
+def unit_of_loss(summary: SummaryResult) -> str:
+    """What ℓ is measured in."""
+    if not isinstance(summary, RegressionSummary):
+        return "nats"
+    return "nats²" if summary.unit == "nats" else "squared unit of the target"

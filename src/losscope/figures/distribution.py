@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from losscope.figures.display import Display
+from losscope.figures.display import Display, unit_of_loss
 from losscope.figures.numbers import counted, number, percent
 from losscope.figures.style import BLUE, GREEN, VERMILLION, figure, line, power, table
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary
@@ -48,14 +48,13 @@ class LossDistributionDisplay(Display):
     def _read(cls, summary: CategoricalSummary | BinarySummary | RegressionSummary) -> LossDistributionDisplay:
         edges, counts, below, above = _trimmed(summary.loss_histogram)
         above += summary.num_infinite
-        worse = _worse(summary)
+        worse, unit = _worse(summary), unit_of_loss(summary)
         if isinstance(summary, RegressionSummary):
-            unit = "nats²" if summary.unit == "nats" else "squared unit of the target"
             return cls(
                 edges, counts, below, above, summary.rmse**2, summary.chance, "the mean said always", unit, worse
             )
         name = f"ln {summary.num_classes}" if isinstance(summary, CategoricalSummary) else "ln 2"
-        return cls(edges, counts, below, above, summary.nll, summary.chance, f"a guess, {name}", "nats", worse)
+        return cls(edges, counts, below, above, summary.nll, summary.chance, f"a guess, {name}", unit, worse)
 
     @property
     def worse_than_chance(self) -> tuple[float, float]:
@@ -85,7 +84,14 @@ class LossDistributionDisplay(Display):
         spans = [f"{a:.3g} – {b:.3g}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
         rows = [[span, int(n)] for span, n in zip(spans, self.counts, strict=True)]
         numbers = table([f"ℓ ({self.unit})", "samples"], [["below", self.below], *rows, ["above", self.above]])
-        result = figure("How ℓ is distributed", self.describe(), numbers, x=f"ℓ ({self.unit})", y="samples")
+        result = figure(
+            "How ℓ is distributed",
+            self.describe(),
+            numbers,
+            x=f"ℓ ({self.unit})",
+            y="samples",
+            yaxis_rangemode="tozero",
+        )
         result.add_bar(
             x=(low + high) / 2,
             y=self.counts,

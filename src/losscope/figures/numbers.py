@@ -12,8 +12,8 @@ def number(value: object) -> str:
     Example:
         >>> number(12345), number(0.00123456), number(2.0), number(1.99999), number(float("nan"))
         ('12,345', '0.00123', '2', '2.00', '–')
-        >>> number(-1.5e-7), number(1234.5)
-        ('−1.5e−7', '1,234')
+        >>> number(-1.5e-7), number(1234.5), number(-0.0)
+        ('−1.5e−7', '1,234', '0')
     """
     if value is None:
         return "–"
@@ -36,14 +36,14 @@ def percent(part: float) -> str:
     return ">99.9%" if 0.9995 <= part < 1 else f"{part:.1%}"
 
 
-def counted(count: int, what: str) -> str:
-    """How many of them.
+def counted(count: int, what: str, many: str | None = None) -> str:
+    """How many of them; many of them are called so where it is not the same word with an s.
 
     Example:
-        >>> counted(1, "sample"), counted(1200, "sample")
-        ('1 sample', '1,200 samples')
+        >>> counted(1, "sample"), counted(1200, "sample"), counted(4, "class", "classes")
+        ('1 sample', '1,200 samples', '4 classes')
     """
-    return f"{number(count)} {what}{'s' * (count != 1)}"
+    return f"{number(count)} {what if count == 1 else many or what + 's'}"
 
 
 def _measure(value: float) -> str:
@@ -52,7 +52,7 @@ def _measure(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if value.is_integer() and abs(value) < 1e6:
-        return f"{value:,.0f}"
+        return f"{value + 0.0:,.0f}"  # −0 + 0 is 0
     if not 1e-3 <= abs(value) < 1e6:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"

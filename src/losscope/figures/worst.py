@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from losscope.figures.display import Display
-from losscope.figures.numbers import number
+from losscope.figures.display import Display, unit_of_loss
+from losscope.figures.numbers import counted, number
 from losscope.figures.style import BLUE, GREY, VERMILLION, figure, line, table, text
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary
 from losscope.summary.result import WorstSample
@@ -38,15 +38,13 @@ class WorstDisplay(Display):
     @classmethod
     def _read(cls, summary: CategoricalSummary | BinarySummary | RegressionSummary) -> WorstDisplay:
         worst = summary.worst
-        of_values = isinstance(summary, RegressionSummary) and summary.unit != "nats"
-        unit = "squared unit of the target" if of_values else "nats²" if not hasattr(summary, "nll") else "nats"
         return cls(
             [_place(sample) for sample in worst],
             np.array([sample.loss for sample in worst]),
             [_word(summary, sample.target) for sample in worst],
             [_word(summary, sample.decision) for sample in worst],
             summary.chance,
-            unit,
+            unit_of_loss(summary),
         )
 
     def describe(self) -> str:
@@ -54,7 +52,7 @@ class WorstDisplay(Display):
         if not self.names:
             return "No worst samples were kept: the summary was made with worst=0."
         return (
-            f"The {len(self.names)} samples with the largest ℓ. Sample {self.names[0]} is the worst: "
+            f"{counted(len(self.names), 'sample')} with the largest ℓ. Sample {self.names[0]} is the worst: "
             f"ℓ = {number(float(self.loss[0]))} {self.unit}, target '{self.targets[0]}', decision "
             f"'{self.decisions[0]}'. A guess costs {number(self.chance)}."
         )
