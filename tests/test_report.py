@@ -396,6 +396,54 @@ def test_one_output_without_a_dimension_of_its_own(tmp_path, name):
     assert report.samples[0].rows[0].cells == pytest.approx([float(z[0])])
 
 
+def page_text(report) -> str:
+    """What a reader sees without opening anything: no style, no script."""
+    return re.sub(r"<(script|style).*?</\1>", "", report.html(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "residual"), [("mse", "squared unit", "z − y"), ("msle", "nats²", "z − ln y")]
+)
+def test_the_page_of_a_squared_error_has_its_unit_and_its_symbols(name, unit, residual):
+    z, _ = samples()
+    report = build(ls.as_loss(name), InMemory(z, z.exp() + 0.1), findings=[])
+    text = page_text(report)
+    assert f"to a loss in {unit}" in text
+    assert "Everything is in nats" not in text
+    assert f"mean of {residual};" in text
+    assert f"r = {residual} (" in report.figures["ResidualDisplay"].layout.xaxis.title.text
+
+
+def test_what_is_no_number_or_nothing_is_written_so():
+    z, y = samples()
+    for loss, target in ((ls.CrossEntropyLoss(), y), (ls.BCEWithLogitsLoss(), (z > 0).float()), (ls.MSELoss(), z)):
+        text = page_text(build(loss, InMemory(torch.full_like(z, torch.nan), target), findings=[]))
+        assert not re.search(r"\bnan\b", text)
+    perfect = page_text(build(ls.MSELoss(), InMemory(z, z), findings=[]))
+    assert "<strong>0</strong>" in perfect
+    assert "−0<" not in perfect
+
+
+def test_what_is_not_all_right_is_not_a_hundred_percent():
+    y = torch.arange(5000) % 3
+    z = 9.0 * torch.nn.functional.one_hot(y)
+    assert "100.0% are decided right" in page_text(build(ls.CrossEntropyLoss(), InMemory(z, y)))
+    y[7] = 2
+    nearly = page_text(build(ls.CrossEntropyLoss(), InMemory(z, y)))
+    assert "&gt;99.9% are decided right" in nearly
+    assert "100.0%" not in nearly
+
+
+def test_one_is_no_many():
+    one = page_text(build(ls.CrossEntropyLoss(), InMemory(torch.zeros(1, 3), torch.zeros(1).long())))
+    assert "Of 1 sample in 3 classes" in one
+    assert "1 of 1 sample," in one
+    alone = page_text(build(ls.MSELoss(), InMemory(torch.zeros(1), torch.ones(1))))
+    assert "1 value is 1 off" in alone
+    for text in (one, alone):
+        assert not re.search(r"\b1 (samples|values|elements|labels)", text)
+
+
 def test_only_a_label_or_a_class_is_true():
     z = torch.tensor([2.0, -1.0, 3.0])
     m = torch.tensor([1.0, 0.0, 0.0])
@@ -544,9 +592,10 @@ def test_page_and_numbers_are_both_new_or_both_old(tmp_path, monkeypatch):
     path, (z, y) = tmp_path / "report.html", samples()
     ls.report("cross_entropy", z, y, path)
     old = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    with monkeypatch.context() as full, pytest.raises(ls.InputError, match="no space left"):
+    with monkeypatch.context() as full:
         full.setattr(tempfile, "mkstemp", no_page)
-        ls.report("cross_entropy", -z, y, path)
+        with pytest.raises(ls.InputError, match="no space left"):
+            ls.report("cross_entropy", -z, y, path)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == old
     (tmp_path / "other.json").mkdir()
     with pytest.raises(ls.InputError, match="a directory"):

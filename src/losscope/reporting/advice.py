@@ -65,9 +65,8 @@ def _categorical(summary: CategoricalSummary, loss: Loss) -> Iterator[Advice]:
     if never:
         some = ", ".join(f"'{summary.classes.name(h)}'" for h in never[:5])
         yield Advice(
-            f"{len(never):,} of the classes that occur are never decided for "
-            f"({some}{', …' if len(never) > 5 else ''}). "
-            f"Give them weight, or more samples."
+            f"Of the classes that occur {len(never):,} {'is' if len(never) == 1 else 'are'} never decided for "
+            f"({some}{', …' if len(never) > 5 else ''}). Give weight there, or more samples."
         )
     if summary.top_confusions:
         top = summary.top_confusions[0]
@@ -95,9 +94,9 @@ def _calibration(summary: CategoricalSummary, loss: Loss) -> Iterator[Advice]:
     left = ", still more than chance" if best.ece > ece.null.high else ""
     beyond = " That is the last T that was tried: the best lies there or beyond." if best.at_edge else ""
     yield Advice(
-        f"{off} Dividing {_divided(loss)} by T = {number(best.temperature)} brings the mean ℓ from {number(best.nll_before)} to "
-        f"{number(best.nll)} nats and the ECE to {number(best.ece)}{left}; no decision changes.{beyond} Fit T on samples that "
-        f"you do not test on.",
+        f"{off} Dividing {_divided(loss)} by T = {number(best.temperature)} brings the mean ℓ from "
+        f"{number(best.nll_before)} to {number(best.nll)} nats and the ECE to {number(best.ece)}{left}; no decision "
+        f"changes.{beyond} Fit T on samples that you do not test on.",
         f"losscope.softmax({_in_code(loss)} / {best.temperature:.3g}, 1)",
     )
 
@@ -145,9 +144,8 @@ def _binary(summary: BinarySummary, loss: Loss) -> Iterator[Advice]:
         )
     never = int((summary.classes.support == 0).sum())
     if never:
-        yield Advice(
-            f"{counted(never, 'label')} {'is' if never == 1 else 'are'} never true here: nothing can be said about {'it' if never == 1 else 'them'}."
-        )
+        are, them = ("is", "it") if never == 1 else ("are", "them")
+        yield Advice(f"{counted(never, 'label')} {are} never true here: nothing can be said about {them}.")
 
 
 def _decision_at(threshold: float, loss: Loss) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from losscope.figures.numbers import counted
 from losscope.losses import LinearCrossEntropyLoss, Loss
 from losscope.reporting.data import BLOCKS, num_spread, on_logits
 from losscope.summary import CategoricalSummary, SummaryResult
@@ -61,6 +62,6 @@ def _target(loss: Loss, looks: TargetKind) -> str:
 
 
 def _counted(summary: SummaryResult) -> str:
-    what = "samples" if isinstance(summary, CategoricalSummary) else "elements"
+    samples = counted(summary.num_samples, "sample" if isinstance(summary, CategoricalSummary) else "element")
     ignored = f", {summary.num_ignored:,} ignored" if summary.num_ignored else ", none ignored"
-    return f"{summary.num_counted:,} of {summary.num_samples:,} {what}{ignored}"
+    return f"{summary.num_counted:,} of {samples}{ignored}"

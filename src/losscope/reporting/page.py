@@ -15,6 +15,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from losscope import __version__
+from losscope.figures.display import unit_of_loss
 from losscope.figures.numbers import number
 from losscope.figures.style import apart, untitled
 from losscope.notation import NOTATION
@@ -65,6 +66,7 @@ def render(report: Report) -> str:
         version=__version__,
         lede=lede(report.summary),
         tiles=tiles(report.summary),
+        unit=unit_of_loss(report.summary),
         formulas=formulas(report.loss.formula),
         link=mathml(report.loss.link.formula, block=True),
         notation=[(mathml(s.latex), s) for s in NOTATION.values()],

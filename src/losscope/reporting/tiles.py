@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from losscope.figures.numbers import number
+from losscope.figures.numbers import counted, number, percent
+from losscope.figures.residuals import residual
 from losscope.summary import BinarySummary, CategoricalSummary, RegressionSummary, SummaryResult
 
 
@@ -20,22 +21,21 @@ def lede(summary: SummaryResult) -> str:
     """The report in one sentence."""
     if not summary.num_counted:
         return "Every target is ignored, so there is no loss."
-    if isinstance(summary, CategoricalSummary):
-        return (
-            f"Of {summary.num_counted:,} samples in {summary.num_classes:,} classes {summary.accuracy:.1%} are decided "
-            f"right, at {number(summary.nll)} nats a sample, where a guess costs {number(summary.chance)}."
-        )
+    if isinstance(summary, RegressionSummary):
+        values = counted(summary.num_counted, "value is", "values are")
+        return f"{values} {number(summary.rmse)} off in root mean square ({summary.unit}); R² is {number(summary.r2)}."
+    assert isinstance(summary, CategoricalSummary | BinarySummary)
+    of, each = _samples(summary)
+    right = f"{percent(summary.accuracy)} {'is' if summary.num_counted == 1 else 'are'} decided right"
+    return f"Of {of} {right}, at {number(summary.nll)} nats a {each}, where a guess costs {number(summary.chance)}."
+
+
+def _samples(summary: CategoricalSummary | BinarySummary) -> tuple[str, str]:
+    """How many of what are decided, and what one of them is called."""
     if isinstance(summary, BinarySummary):
-        return (
-            f"Of {summary.num_counted:,} labels {summary.accuracy:.1%} are decided right, at "
-            f"{number(summary.nll)} nats a "
-            f"label, where a guess costs {number(summary.chance)}."
-        )
-    assert isinstance(summary, RegressionSummary)
-    return (
-        f"{summary.num_counted:,} values are {number(summary.rmse)} off in root mean square ({summary.unit}); R² is "
-        f"{summary.r2:.3g}."
-    )
+        return counted(summary.num_counted, "label"), "label"
+    classes = counted(summary.num_classes, "class", "classes")
+    return f"{counted(summary.num_counted, 'sample')} in {classes}", "sample"
 
 
 def tiles(summary: SummaryResult) -> list[Tile]:
@@ -51,8 +51,8 @@ def tiles(summary: SummaryResult) -> list[Tile]:
     return [
         first,
         Tile("root mean square residual", number(summary.rmse), summary.unit),
-        Tile("bias", number(summary.bias), "mean of z − t; 0 is best"),
-        Tile("R²", f"{summary.r2:.3g}", "1 is best, 0 is always saying the mean"),
+        Tile("bias", number(summary.bias), f"mean of {residual(summary)}; 0 is best"),
+        Tile("R²", number(summary.r2), "1 is best, 0 is always saying the mean"),
     ]
 
 
@@ -63,19 +63,19 @@ def _unlike(first: Tile, others: list[Tile]) -> list[Tile]:
 
 def _categorical(summary: CategoricalSummary) -> list[Tile]:
     top = {k: value for k, value in summary.top_k.items() if 1 < k < summary.num_classes}
-    beside = ", ".join(f"top-{k} {value:.1%}" for k, value in top.items())
+    beside = ", ".join(f"top-{k} {percent(value)}" for k, value in top.items())
     return [
         Tile(
             "mean ℓ",
             number(summary.nll),
             f"nats; a guess costs ln\u00a0{summary.num_classes} = {number(summary.chance)}",
         ),
-        Tile("accuracy", f"{summary.accuracy:.1%}", beside or f"balanced {summary.classes.balanced_accuracy:.1%}"),
-        Tile("macro F1", f"{summary.classes.macro_f1:.3f}", "mean over the classes"),
-        Tile("mean confidence", f"{summary.confidence:.1%}", f"accuracy is {summary.accuracy:.1%}"),
+        Tile("accuracy", percent(summary.accuracy), beside or f"balanced {percent(summary.classes.balanced_accuracy)}"),
+        Tile("macro F1", number(summary.classes.macro_f1), "mean over the classes"),
+        Tile("mean confidence", percent(summary.confidence), f"accuracy is {percent(summary.accuracy)}"),
         Tile(
             "ECE",
-            f"{number(summary.calibration.ece)}",
+            number(summary.calibration.ece),
             f"{number(summary.calibration.null.low)} to {number(summary.calibration.null.high)} by chance alone",
         ),
     ]
@@ -84,11 +84,11 @@ def _categorical(summary: CategoricalSummary) -> list[Tile]:
 def _binary(summary: BinarySummary) -> list[Tile]:
     return [
         Tile("mean ℓ", number(summary.nll), f"nats a label; a guess costs ln\u00a02 = {number(summary.chance)}"),
-        Tile("accuracy", f"{summary.accuracy:.1%}", "of the labels, at ŷ > 1/2"),
-        Tile("macro F1", f"{summary.classes.macro_f1:.3f}", "mean over the labels, at ŷ > 1/2"),
+        Tile("accuracy", percent(summary.accuracy), "of the labels, at ŷ > 1/2"),
+        Tile("macro F1", number(summary.classes.macro_f1), "mean over the labels, at ŷ > 1/2"),
         Tile(
             "ECE",
-            f"{number(summary.calibration.ece)}",
+            number(summary.calibration.ece),
             f"{number(summary.calibration.null.low)} to {number(summary.calibration.null.high)} by chance alone",
         ),
     ]
