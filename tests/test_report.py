@@ -168,6 +168,19 @@ def test_values_on_the_page_are_the_library_s(opened, made):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("loss", [ls.CrossEntropyLoss(focal_gamma=2.0), ls.BCEWithLogitsLoss()])
+def test_formulas_of_the_steps_can_be_read(opened, tmp_path, loss):
+    z, y = samples()
+    targets = y if isinstance(loss, ls.CrossEntropyLoss) else (z > 0).float()
+    ls.report(loss, z, targets, tmp_path / "report.html")
+    page = opened(tmp_path / "report.html", 390)
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    sizes = page.evaluate(f"[...document.querySelectorAll('.steps .formula math *')].map({size})")
+    assert min(sizes) >= 9
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
 def test_every_figure_has_words_and_numbers(opened, made):
     page = opened(made[0])
     for figure in page.locator("figure").all():
