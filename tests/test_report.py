@@ -594,6 +594,14 @@ def test_what_nothing_can_be_done_about_is_not_advised():
     assert "class" not in infinite
 
 
+def test_what_is_said_of_values_is_of_the_finite_ones():
+    z, _ = samples()
+    broken = z.clone()
+    broken[:2] = torch.inf
+    assert "1,192 values are 0 off" in page_text(build(ls.MSELoss(), InMemory(broken, z), findings=[]))
+    assert "Left out are 8 whose ℓ is not finite" in page_text(build(ls.MSELoss(), InMemory(broken, z), findings=[]))
+
+
 def no_page(prefix: str, dir: str, mkstemp=tempfile.mkstemp):
     """A disk that has room for the numbers alone."""
     if "html" in prefix:

@@ -22,12 +22,19 @@ def lede(summary: SummaryResult) -> str:
     if not summary.num_counted:
         return "Every target is ignored, so there is no loss."
     if isinstance(summary, RegressionSummary):
-        values = counted(summary.num_counted, "value is", "values are")
-        return f"{values} {number(summary.rmse)} off in root mean square ({summary.unit}); R² is {number(summary.r2)}."
+        return _values(summary)
     assert isinstance(summary, CategoricalSummary | BinarySummary)
     of, each = _samples(summary)
     right = f"{percent(summary.accuracy)} {'is' if summary.num_counted == 1 else 'are'} decided right"
     return f"Of {of} {right}, at {number(summary.nll)} nats a {each}, where a guess costs {number(summary.chance)}."
+
+
+def _values(summary: RegressionSummary) -> str:
+    """What the finite ones say, and that there are others."""
+    others = summary.num_infinite + summary.num_nan
+    values = counted(summary.num_counted - others, "value is", "values are")
+    off = f"{values} {number(summary.rmse)} off in root mean square ({summary.unit}); R² is {number(summary.r2)}."
+    return f"{off} Left out {'is' if others == 1 else 'are'} {others:,} whose ℓ is not finite." if others else off
 
 
 def _samples(summary: CategoricalSummary | BinarySummary) -> tuple[str, str]:
