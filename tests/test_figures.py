@@ -522,7 +522,7 @@ def test_a_calibrated_model_is_off_by_no_more_than_chance():
 
 def test_what_is_infinite_is_worse_than_a_guess():
     z = torch.tensor([[0.0, -torch.inf], [1.0, 2.0]])
-    assert figures.LossDistributionDisplay.from_predictions(z, torch.tensor([1, 1])).worse_than_chance == 0.5
+    assert figures.LossDistributionDisplay.from_predictions(z, torch.tensor([1, 1])).worse_than_chance == (0.5, 0.5)
 
 
 def test_names_never_become_markup_where_the_mouse_is(categorical):
