@@ -230,6 +230,35 @@ def test_the_installed_command():
     assert done.stdout == f"losscope {ls.__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("loss", "lines"),
+    [
+        ("bce_with_logits", "z,y\n0.5,1\n-1.5,0\n"),
+        ("bce_with_logits", "z_0,z_1,m_0,m_1\n0.5,1,1,0\n-2,3,0,1\n"),
+        ("bce", "z,y\n0.5,1\n0.25,0\n"),
+        ("mse", "z,y\n3,4\n-1,2\n"),
+        ("msle", "z,y\n3,4\n-1,2\n"),
+        ("cross_entropy", "z_0,z_1,y\n0.5,1,0.0\n2,1,1.0\n"),
+        ("cross_entropy", "z_0,z_1,y_0,y_1\n0.5,1,0,1\n2,1,1,0\n"),
+    ],
+)
+def test_whole_numbers_of_a_text_are_what_the_loss_takes(run, tmp_path, loss, lines):
+    """A text names no dtype."""
+    (tmp_path / "hand.csv").write_text(lines)
+    of_text = run("report", "hand.csv", "--loss", loss, "--json")
+    assert of_text[0] == 0, of_text
+    summary = json.loads(of_text[1])["summary"]
+    assert summary["num_counted"] in (2, 4)
+    assert ls.summarize(loss, tmp_path / "hand.csv").loss == pytest.approx(summary["loss"], rel=1e-6)
+
+
+def test_a_class_with_a_fraction_is_still_refused(run, tmp_path):
+    (tmp_path / "hand.csv").write_text("z_0,z_1,y\n0.5,1,0.5\n2,1,1.0\n")
+    code, _, err = run("report", "hand.csv")
+    assert code == 2
+    assert "float32" in err
+
+
 def test_a_file_of_fewer_rows_than_are_shown_is_explained_whole(run, tmp_path):
     np.savez(tmp_path / "two.npz", outputs=np.eye(2, 3, dtype=np.float32), targets=np.array([0, 2]))
     code, out, err = run("explain", "two.npz")

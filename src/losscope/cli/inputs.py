@@ -48,7 +48,8 @@ def read(
         return _example(chosen, names)
     from losscope.io import open_source
 
-    return Inputs(file.name, chosen, open_source(file, outputs, targets, targets_file), names)
+    source = open_source(file, outputs, targets, targets_file).taken_as(indices=chosen.takes_indices)
+    return Inputs(file.name, chosen, source, names)
 
 
 def _example(loss: Loss, names: Sequence[str] | None) -> Inputs:
@@ -99,7 +100,7 @@ def class_names(given: str) -> list[str]:
     if "," in given or not path.exists():
         return [name.strip() for name in given.split(",")]
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("--classes", "a text file in UTF-8", str(error), "write one name on each line") from error
 

@@ -47,6 +47,8 @@ class Parquet:
         """The rows of all files."""
         return sum(part.rows for part in self.parts)
 
+    is_text = False
+
     @property
     def begins(self) -> tuple[int, ...]:
         """The rows at which a row group begins, those of all files."""

@@ -29,7 +29,8 @@ class Field:
 
     ``scan(rows, start, stop)`` yields the rows from ``start`` up to ``stop``, ``rows`` at a time, the last batch
     shorter where they do not divide. Each scan opens the file anew, so that nothing is kept between two of them.
-    ``begins`` are the rows at which a row group or a file begins, where there are such.
+    ``begins`` are the rows at which a row group or a file begins, where there are such. ``is_text``: nobody chose the
+    dtype, it was made of how the numbers are written.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Field:
     rows: int
     scan: Scan
     begins: tuple[int, ...] = ()
+    is_text: bool = False
 
     @cached_property
     def _first(self) -> Tensor:
@@ -66,7 +68,8 @@ class Source:
 
     They keep the dtype they were written in, with two exceptions. Integer targets become int64, the dtype of an
     index. Integers in outputs (N, H) become float32, as whole numbers of a hand-written table; integers in outputs
-    (N,) stay, since they may be decisions that no loss should take for logits.
+    (N,) stay, since they may be decisions that no loss should take for logits. A text names no dtype: ``taken_as``
+    gives its whole numbers that of a loss.
 
     Args:
         outputs: the field of z.
@@ -88,6 +91,15 @@ class Source:
             )
         self.outputs = outputs.converted(_float_where_classes)
         self.targets = targets.converted(_index_as_int64)
+
+    def taken_as(self, *, indices: bool) -> Source:
+        """The same rows for a loss of such targets: whole numbers of a text become of the dtype that it takes."""
+        outputs, targets = self.outputs, self.targets
+        if outputs.is_text:
+            outputs = outputs.converted(_float_where_whole)
+        if targets.is_text:
+            targets = targets.converted(_index_where_whole if indices else _float_where_whole)
+        return Source(outputs, targets)
 
     def __len__(self) -> int:
         """N, the number of rows."""
@@ -144,6 +156,17 @@ def _is_integer(tensor: Tensor) -> bool:
 
 def _float_where_classes(outputs: Tensor) -> Tensor:
     return outputs.to(torch.float32) if outputs.ndim > 1 and _is_integer(outputs) else outputs
+
+
+def _float_where_whole(x: Tensor) -> Tensor:
+    return x.to(torch.float32) if _is_integer(x) else x
+
+
+def _index_where_whole(targets: Tensor) -> Tensor:
+    """One number a row is an index where it has no fraction; more of them are shares of the classes."""
+    if targets.ndim > 1:
+        return _float_where_whole(targets)
+    return targets.to(torch.int64) if bool((targets == targets.round()).all()) else targets
 
 
 def _index_as_int64(targets: Tensor) -> Tensor:

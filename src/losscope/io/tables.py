@@ -46,6 +46,10 @@ class Table(Protocol):
     def begins(self) -> tuple[int, ...]:
         """The rows at which a row group begins."""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the dtypes are made of how the numbers are written."""
+
     def chunks(self, columns: list[str], rows: int, start: int, stop: int) -> Iterator[Chunk]:
         """The rows from start to stop in order, some at a time: ``rows``, or more where fewer would cost as much."""
 
@@ -74,7 +78,7 @@ class TableContents:
     def field(self, name: str) -> Field:
         """The column (N,), the column of lists (N, H), or the columns side by side (N, H)."""
         reader = _Reader(self.table, self._columns(name), side_by_side=name not in self.table.columns)
-        return Field(self.path, name, self.table.rows, reader.scan, self.table.begins)
+        return Field(self.path, name, self.table.rows, reader.scan, self.table.begins, self.table.is_text)
 
     def _columns(self, name: str) -> list[str]:
         if name in self.table.columns:

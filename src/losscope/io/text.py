@@ -22,6 +22,7 @@ class Text:
 
     path: Path
     table: pa.Table
+    is_text = True
 
     @property
     def columns(self) -> list[str]:

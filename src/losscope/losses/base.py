@@ -35,6 +35,11 @@ class Loss(nn.Module):
         return self.link.decide(z)
 
     @property
+    def takes_indices(self) -> bool:
+        """Whether a target may be the number of a class."""
+        return self.target_kind is TargetKind.INDEX
+
+    @property
     def formula(self) -> str:
         """The loss in LaTeX, in the notation of :mod:`losscope.notation`, with the options that are on."""
         return self.likelihood

@@ -146,7 +146,8 @@ def report(
         >>> folder.cleanup()
     """
     check_page(pathlib.Path(path))
-    ours, data = as_loss(loss, where="report"), _data(z, y, outputs, targets)
+    ours = as_loss(loss, where="report")
+    data = _data(ours, z, y, outputs, targets)
     check_rows(data, rows or ())
     made = build(
         ours,
@@ -162,9 +163,9 @@ def report(
     return made
 
 
-def _data(z: Tensor | Source | Path, y: Any, outputs: str | None, targets: str | None) -> Source | InMemory:
+def _data(loss: Loss, z: Tensor | Source | Path, y: Any, outputs: str | None, targets: str | None) -> Source | InMemory:
     if isinstance(z, FILE):
-        return opened("report", z, y, outputs, targets)
+        return opened("report", z, y, outputs, targets).taken_as(indices=loss.takes_indices)
     check_at_hand("report", y, outputs, targets)
     return InMemory(z, y)
 

@@ -92,7 +92,8 @@ def summarize(
     with ranks.together() as group:
 
         def measured() -> Summary:
-            summary, data = make(process_group=group), opened("summarize", z, y, outputs, targets)
+            summary = make(process_group=group)
+            data = opened("summarize", z, y, outputs, targets).taken_as(indices=summary.loss.takes_indices)
             with bars.progress(shown=progress and ranks.rank() == 0) as told:
                 return stream(summary, data, ranks.share(data), batch_rows, told)
 
