@@ -58,6 +58,12 @@ INDEX = [
 ]
 
 LOGITS = [
+    case("integer dtype", lambda: ls.softmax(Z, dtype=torch.int64), "a floating dtype", "torch.int64", "leave it out"),
+    case("no dim", lambda: ls.softmax(Z, None), "dim in -2…1", "None", "name one"),
+    case("dims of a softmax", lambda: ls.log_softmax(Z, (0,)), "dim in -2…1", "(0,)", "name one"),
+    case("no dim of a sum", lambda: ls.logsumexp(Z, None), "dim in -2…1", "None", "name one"),
+    case("a dim twice", lambda: ls.logsumexp(Z, (0, -2)), "each once", "(0, -2)", "name the"),
+    case("no dims at all", lambda: ls.logsumexp(Z, ()), "at least one", "()", "name the"),
     case("list", lambda: ce([[0.0, 1.0]], Y[:1]), "input as a tensor", "a list", "torch.as_tensor"),
     case("numpy", lambda: ce(np.zeros((4, 3)), Y), "input as a tensor", "a ndarray", "torch.as_tensor"),
     case("none", lambda: ce(None, Y), "input as a tensor", "a NoneType", "torch.as_tensor"),
@@ -128,6 +134,14 @@ ELEMENTWISE = [
 ]
 
 WEIGHTS = [
+    case("regression weight", lambda: mse(Z, M, torch.ones(2)), "a weight of the input's shape", "(2,)", "reshape"),
+    case(
+        "regression weight, a number", lambda: msle(Z, M + 1, 2.0), "weight as a tensor", "a float", "as_tensor(weight)"
+    ),
+    case(
+        "complex weight", lambda: mse(Z, M, M.to(torch.complex64)), "weight of real numbers", "complex64", "real part"
+    ),
+    case("complex label weight", lambda: bce_logits(Z, M, M + 1j), "weight of real numbers", "complex64", "real part"),
     case("too short", lambda: ce(Z, Y, torch.ones(2)), "each of the 3 classes", "shape (2,)", "one weight per class"),
     case(
         "integer", lambda: ce(Z, Y, torch.ones(3).long()), "floating number for each", "int64", "one weight per class"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from losscope.errors import InputError
 from losscope.kernels import dispatch
 from losscope.targets import class_dim
 from losscope.validate import logits, one_dim
@@ -132,8 +133,11 @@ def logsumexp(input: Tensor, dim: int | tuple[int, ...] = -1, keepdim: bool = Fa
     Source: :func:`torch.logsumexp`.
     """
     logits("logsumexp", input)
-    for one in (dim,) if isinstance(dim, int) else dim:
+    dims = dim if isinstance(dim, tuple) else (dim,)
+    for one in dims:
         one_dim("logsumexp", input, one)
+    if not dims or len({one % max(input.ndim, 1) for one in dims}) < len(dims):
+        raise InputError("logsumexp", "at least one dim, and each once", repr(dim), "name the dimensions to sum over")
     return dispatch.logsumexp(input, dim, keepdim)
 
 

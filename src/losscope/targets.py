@@ -74,7 +74,7 @@ def to_index(t: Tensor) -> Tensor:
     """
     if not _is_one_hot(t, class_dim(t)):
         raise InputError("to_index", "one-hot rows: a single 1, the rest 0", describe(t), "keep it as a soft target")
-    return t.argmax(class_dim(t))
+    return t.long().argmax(class_dim(t)) if t.dtype == torch.bool else t.argmax(class_dim(t))
 
 
 def multi_hot(labels: Sequence[Iterable[int]], num_labels: int, *, dtype: torch.dtype = torch.float32) -> Tensor:

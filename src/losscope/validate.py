@@ -41,7 +41,9 @@ def logits(where: str, z: object, dtype: torch.dtype | None = None, name: str = 
     """``z`` is a floating tensor, or will be converted to one."""
     tensor(where, name, z)
     assert isinstance(z, Tensor)
-    if not (z if dtype is None else torch.empty(0, dtype=dtype)).is_floating_point():
+    if dtype is not None and not dtype.is_floating_point:
+        raise InputError(where, "a floating dtype", str(dtype), "give one, or leave it out")
+    if dtype is None and not z.is_floating_point():
         raise InputError(
             where,
             "raw outputs of a floating dtype",
@@ -53,8 +55,8 @@ def logits(where: str, z: object, dtype: torch.dtype | None = None, name: str = 
 def one_dim(where: str, z: Tensor, dim: int) -> None:
     """``dim`` is one of z's dimensions."""
     n = max(z.ndim, 1)
-    if not -n <= dim < n:
-        raise InputError(where, f"dim in {-n}…{n - 1} for {z.ndim} dimensions", str(dim), "name one of them")
+    if not isinstance(dim, int) or not -n <= dim < n:
+        raise InputError(where, f"dim in {-n}…{n - 1} for {z.ndim} dimensions", repr(dim), "name one of them")
 
 
 def class_logits(where: str, z: object) -> None:
@@ -168,18 +170,18 @@ def _shape_remedy(z: Tensor, y: Tensor, expected: Sequence[int]) -> str:
 # ------------------------------------------------------------------------------------ elementwise targets
 
 
-def same_shape(where: str, z: Tensor, target: object) -> None:
-    """``target`` has z's shape: nothing is broadcast in silence."""
-    tensor(where, "target", target)
-    assert isinstance(target, Tensor)
-    if target.shape != z.shape:
+def same_shape(where: str, z: Tensor, x: object, name: str = "target") -> None:
+    """``x`` has z's shape: nothing is broadcast in silence."""
+    tensor(where, name, x)
+    assert isinstance(x, Tensor)
+    if x.shape != z.shape:
         raise InputError(
             where,
-            f"a target of the input's shape {tuple(z.shape)}",
-            describe(target),
+            f"a {name} of the input's shape {tuple(z.shape)}",
+            describe(x),
             "reshape one of them (.unsqueeze(1) or .squeeze(1)): broadcasting would pair every sample with every other",
         )
-    same_device(where, "target", target, z)
+    same_device(where, name, x, z)
 
 
 def label_target(where: str, z: Tensor, target: Tensor, ignore_index: float | None = None) -> None:
@@ -270,10 +272,17 @@ def class_weight(where: str, weight: object, z: Tensor, num_classes: int) -> Non
     same_device(where, "weight", weight, z)
 
 
+def real(where: str, name: str, x: Tensor) -> None:
+    """``x`` is not complex."""
+    if x.is_complex():
+        raise InputError(where, f"{name} of real numbers", describe(x), "take the real part or the modulus first")
+
+
 def broadcastable(where: str, name: str, weight: object, z: Tensor) -> None:
     """``weight`` fits onto z without making it larger, as torch allows."""
     tensor(where, name, weight)
     assert isinstance(weight, Tensor)
+    real(where, name, weight)
     sizes = zip(reversed(weight.shape), reversed(z.shape), strict=False)
     if weight.ndim > z.ndim or any(w not in (1, n) for w, n in sizes):
         raise InputError(

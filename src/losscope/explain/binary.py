@@ -136,7 +136,8 @@ def _losses(at: Trail, m: str, weighted: bool, options: BinaryOptions, counted: 
         rf"\ell_{{ih}} = f_{{ih}} \left({body}\right)" if gamma else rf"\ell_{{ih}} = {body}",
         f"ℓ_ih = f_ih ({plain})" if gamma else f"ℓ_ih = {plain}",
         hide(at["f"] * loss if gamma else loss, ~counted),
-        "In nats: a multi-label loss is a sum of binary ones. Guessing ŷ = 1/2 costs ln 2 = 0.6931 each.",
+        "In nats: a multi-label loss is a sum of binary ones."
+        + ("" if gamma or weighted else " Guessing ŷ = 1/2 costs ln 2 = 0.6931 each."),
         "ih",
     )
 

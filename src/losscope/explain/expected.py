@@ -31,8 +31,8 @@ def expected(at: Trail, q: str, weight: Tensor | None, options: CategoricalOptio
         rf"\ell_i = \sum_h {term.latex} {inner.latex}",
         f"ℓ_i = Σ_h {term.text} {inner.text}",
         hide(loss, ~counted),
-        f"In nats: the expectation of −s over the target; a class with no share in it adds nothing, even where s is "
-        f"−inf. {chance(at['s'].shape[1])}",
+        "In nats: the expectation of −s over the target; a class with no share in it adds nothing, even where s is "
+        "−inf." + (f" {chance(at['s'].shape[1])}" if weight is None and not options.z_loss else ""),
         "i",
     )
     return _terms(at, weight, counted)

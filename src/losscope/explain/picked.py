@@ -23,14 +23,14 @@ def picked(at: Trail, weight: Tensor | None, options: CategoricalOptions, counte
     if options.z_loss:
         loss = loss + z_loss(at, options.z_loss)
         latex, text = rf"{latex} + {options.z_loss:g}\,\mathrm{{lse}}_i^2", f"{text} + {options.z_loss:g} lse_i²"
-    classes = at["s"].shape[1]
+    changed, guess = options.focal_gamma or options.z_loss, chance(at["s"].shape[1])
     loss = at.add(
         "ℓ",
         "loss of one sample",
         rf"\ell_i = {latex}",
         f"ℓ_i = {text}",
         hide(loss, ignored),
-        f"In nats: a pick at the true class, the same number as −Σ_h t_ih s_ih. {chance(classes)}",
+        "In nats: a pick at the true class" + ("." if changed else f", the same number as −Σ_h t_ih s_ih. {guess}"),
         "i",
     )
     w = weight_of_target(at, weight, loss.dtype, counted)

@@ -128,4 +128,5 @@ def _regression(where: str, input: Tensor, target: Tensor, weight: Tensor | None
         validate.logits(where, target)
     validate.reduction(where, reduction)
     if weight is not None:
-        validate.same_shape(where, input, weight)
+        validate.same_shape(where, input, weight, "weight")
+        validate.real(where, "weight", weight)
