@@ -165,6 +165,32 @@ def test_the_linear_layers_gradients(out_features, bias):
         close(e["∂L/∂b"], loss.linear.bias.grad)
 
 
+@pytest.mark.parametrize(
+    ("loss", "soft", "true"),
+    [
+        (ls.CrossEntropyLoss(), False, True),
+        (ls.CrossEntropyLoss(label_smoothing=0.1), False, True),
+        (ls.CrossEntropyLoss(), True, True),
+        (ls.CrossEntropyLoss(focal_gamma=2.0), False, False),
+        (ls.CrossEntropyLoss(z_loss=0.1), False, False),
+        (ls.CrossEntropyLoss(torch.tensor([2.0, 3.0, 4.0]), label_smoothing=0.1), False, False),
+        (ls.BCEWithLogitsLoss(), True, True),
+        (ls.BCEWithLogitsLoss(focal_gamma=2.0), True, False),
+        (ls.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0)), True, False),
+    ],
+)
+def test_what_a_guess_costs_is_said_where_it_is_true(loss, soft, true):
+    """At equal logits ℓ is what is said."""
+    e = ls.explain(loss, torch.zeros(1, 3), torch.eye(3)[:1] if soft else torch.tensor([0]))
+    binary = isinstance(loss, ls.BCEWithLogitsLoss)
+    guess = math.log(2 if binary else 3)
+    step = e["ℓ"]
+    assert (f"{guess:.4f}" in step.sentence) == true
+    if true:
+        torch.testing.assert_close(step.value, torch.full_like(step.value, guess))
+    assert ("−Σ_h t_ih s_ih" in step.sentence) == (true and not soft and not loss.label_smoothing)
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize(
     "options", [{"label_smoothing": 0.1}, {"z_loss": 0.1}, {"label_smoothing": 0.2, "softcap": 5.0}]
