@@ -1,9 +1,9 @@
-"""The last linear layer and its loss beside what torch offers, on a CPU in float32: time, memory held, error.
+"""The last linear layer and its loss beside what torch offers, on a CPU: time, memory held, error.
 
     python benchmarks/linear_loss.py [--seconds 1] [--shape 2048 512 32000] [--only peers]
 
-Forward and backward, to the input and the weight. A larger shape: --shape 4096 1024 50000 (minutes). Writes
-benchmarks/results/linear_loss.txt when it ran everything at the shape above.
+Forward and backward, to the input and the weight, in float32 and in bfloat16. A larger shape: --shape 4096 1024 50000
+(minutes). Writes benchmarks/results/linear_loss.txt when it ran everything at the shape above.
 
 Memory is measured in a process for each: the most that it held beyond the gradients, after a first call that loads and
 compiles what there is and whose memory went back to the system. The error is that of dx and dW against float64,
@@ -20,6 +20,7 @@ import ctypes
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from losscope.kernels.chunked import rows_of_a_chunk
 
 RESULTS = Path(__file__).parent / "results" / "linear_loss.txt"
 SHAPE = (2048, 512, 32000)
+DTYPES = ("float32", "bfloat16")
 EPS = (2.0**-14, 2.0**-12, 2.0**-10)
 SPREAD = 3.5  # standard deviation of the Gaussian logits, in nats
 
@@ -51,6 +53,7 @@ def chunked(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[[], Loss]] = {
     "losscope": lambda: ls.linear_cross_entropy,
+    "losscope, recompute": lambda: partial(ls.linear_cross_entropy, recompute=True),
     "torch eager": lambda: eager,
     "torch.compile": lambda: torch.compile(eager),
     "torch chunked": lambda: chunked,
@@ -68,27 +71,28 @@ class Problem(NamedTuple):
         return torch.autograd.grad(loss(self.x, self.w, self.y), (self.x, self.w))
 
 
-def problem(n: int, d: int, h: int) -> Problem:
+def problem(n: int, d: int, h: int, dtype: torch.dtype) -> Problem:
     g = torch.Generator().manual_seed(0)
     x, w = torch.randn(n, d, generator=g), torch.randn(h, d, generator=g) / d**0.5
-    return Problem(x.requires_grad_(), w.requires_grad_(), torch.randint(0, h, (n,), generator=g))
+    y = torch.randint(0, h, (n,), generator=g)
+    return Problem(x.to(dtype).requires_grad_(), w.to(dtype).requires_grad_(), y)
 
 
-def held(name: str, shape: tuple[int, ...]) -> float:
+def held(name: str, shape: tuple[int, ...], dtype: str) -> float:
     """MB that a process of its own held at once beyond the gradients."""
-    command = [sys.executable, __file__, "--held", name, "--shape", *map(str, shape)]
+    command = [sys.executable, __file__, "--held", name, "--dtype", dtype, "--shape", *map(str, shape)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
-def print_held(name: str, shape: tuple[int, ...]) -> None:
+def print_held(name: str, shape: tuple[int, ...], dtype: str) -> None:
     loss = LOSSES[name]()
-    p = problem(*shape)
+    p = problem(*shape, getattr(torch, dtype))
     p.gradients(loss)  # loads and compiles what there is, oneDNN's kernels for these sizes among it
     ctypes.CDLL(None).malloc_trim(0)  # else what the first calls gave back would be there to be taken again
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")
     gradients = p.gradients(loss)
-    print((_status("VmHWM") - before - sum(g.numel() * 4 for g in gradients)) / 1e6)
+    print((_status("VmHWM") - before - sum(g.nbytes for g in gradients)) / 1e6)
 
 
 def _status(field: str) -> int:
@@ -96,18 +100,19 @@ def _status(field: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
-def peers(shape: tuple[int, ...], seconds: float) -> list[str]:
+def peers(shape: tuple[int, ...], seconds: float, dtype: str) -> list[str]:
     """Ours beside each of the others, in turn."""
-    p, logits = problem(*shape), shape[0] * shape[2] * 4 / 1e6
+    p = problem(*shape, getattr(torch, dtype))
+    logits = shape[0] * shape[2] * p.x.element_size() / 1e6
     exact = Problem(p.x.double(), p.w.double(), p.y).gradients(eager)
     lines = [
-        f"N, D, H = {shape}: {logits:.0f} MB of logits",
+        f"{dtype}, N, D, H = {shape}: {logits:.0f} MB of logits",
         f"{'':20}{'ms':>10}{'losscope ms':>14}{'ratio':>8}{'held MB':>10}{'of logits':>11}{'error dx':>11}{'dW':>10}",
     ]
     for name, make in LOSSES.items():
         loss = make()
         errors = [((a - b).abs().max() / b.abs().max()).item() for a, b in zip(p.gradients(loss), exact, strict=True)]
-        memory = held(name, shape)
+        memory = held(name, shape, dtype)
         times = " " * 32
         if name != "losscope":
             t = alternate(lambda: p.gradients(ls.linear_cross_entropy), lambda loss=loss: p.gradients(loss), seconds)
@@ -134,7 +139,7 @@ def filtered(shape: tuple[int, ...], seconds: float) -> list[str]:
 
     exact = p.gradients(with_eps(None))
     lines = [
-        f"filter_eps at N, D, H = {shape}, entropy {entropy:.2f} nats",
+        f"filter_eps in float32 at N, D, H = {shape}, entropy {entropy:.2f} nats",
         f"{'eps':>10}{'left out':>10}{'ms':>8}{'exact ms':>10}{'ratio':>8}{'|error| / |dx|':>16}{'|error| / |dW|':>16}",
     ]
     for eps in EPS:
@@ -163,15 +168,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for each pair; at least 5 runs of both")
     parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, metavar=("N", "D", "H"))
     parser.add_argument("--only", choices=["peers", "filter"])
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help=argparse.SUPPRESS)
     parser.add_argument("--held", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shape = tuple(arguments.shape)
     if arguments.held:
-        return print_held(arguments.held, shape)
-    lines = [f"Forward and backward, float32, ratio = losscope / the other. {machine()}"]
+        return print_held(arguments.held, shape, arguments.dtype)
+    lines = [f"Forward and backward, ratio = losscope / the other. {machine()}"]
     print(lines[0], flush=True)
     if arguments.only != "filter":
-        lines += ["", *peers(shape, arguments.seconds)]
+        for dtype in DTYPES:
+            lines += ["", *peers(shape, arguments.seconds, dtype)]
     if arguments.only != "peers":
         lines += ["", *filtered(shape, arguments.seconds)]
     if arguments.only is None and shape == SHAPE:
