@@ -187,6 +187,20 @@ def test_the_weight_s_dimensions_in_any_order_in_memory(order, recompute):
     torch.testing.assert_close(got.grad, right.grad)
 
 
+@pytest.mark.parametrize("options", [{}, {"z_loss": 0.1, "weight": torch.linspace(0.5, 2, 2500)}])
+def test_blocks_of_many_classes_made_twice(options, monkeypatch):
+    """So many that Triton's kernel for index targets takes each block; targets at the ends of all of them."""
+    monkeypatch.setattr(twice, "CLASSES", 1100)
+    layer, _ = problem(n=7, h=2500, dtype=torch.float32)
+    y = torch.tensor([0, 1099, 1100, 2199, 2200, 2499, -100])
+    (loss, gradients), _ = both(layer, y, recompute=True, **options)
+    wide = options | {k: v.double() for k, v in options.items() if k == "weight"}
+    _, (expected, right) = both([t.detach().double().requires_grad_() for t in layer], y, **wide)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+    for got, want in zip(gradients, right, strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [3, 300])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_weight_gradient_of_logits_made_twice_is_rounded_once(dtype, rows, monkeypatch):
