@@ -62,8 +62,15 @@ LOGITS = [
     case("no dim", lambda: ls.softmax(Z, None), "dim in -2…1", "None", "name one"),
     case("dims of a softmax", lambda: ls.log_softmax(Z, (0,)), "dim in -2…1", "(0,)", "name one"),
     case("no dim of a sum", lambda: ls.logsumexp(Z, None), "dim in -2…1", "None", "name one"),
-    case("a dim twice", lambda: ls.logsumexp(Z, (0, -2)), "each once", "(0, -2)", "name the"),
-    case("no dims at all", lambda: ls.logsumexp(Z, ()), "at least one", "()", "name the"),
+    case("a dim twice", lambda: ls.logsumexp(Z, (0, -2)), "each dim once", "(0, -2)", "repeated"),
+    case("a name as dim", lambda: ls.softmax(Z, "a"), "dim in -2…1", "'a'", "name one"),
+    case("a float as dim", lambda: ls.log_softmax(Z, 1.0), "dim in -2…1", "1.0", "name one"),
+    case("a truth value as dim", lambda: ls.softmax(Z, True), "dim in -2…1", "True", "name one"),
+    case("a float as dim of a sum", lambda: ls.logsumexp(Z, 1.0), "dim in -2…1", "1.0", "name one"),
+    case("a float among dims", lambda: ls.logsumexp(Z, (0, 1.0)), "dim in -2…1", "1.0", "name one"),
+    case("a string as dtype", lambda: ls.softmax(Z, dtype="float32"), "a floating dtype", "'float32'", "leave it out"),
+    case("complex and a dtype", lambda: ls.softmax(Z + 1j, dtype=torch.float32), "floating", "complex64", "real part"),
+    case("integer layer", lambda: linear(X, W.long(), Y), "linear_weight of a floating dtype", "int64", ".float()"),
     case("list", lambda: ce([[0.0, 1.0]], Y[:1]), "input as a tensor", "a list", "torch.as_tensor"),
     case("numpy", lambda: ce(np.zeros((4, 3)), Y), "input as a tensor", "a ndarray", "torch.as_tensor"),
     case("none", lambda: ce(None, Y), "input as a tensor", "a NoneType", "torch.as_tensor"),
@@ -130,7 +137,7 @@ ELEMENTWISE = [
     ),
     case("log of 0", lambda: msle(Z, M), "above 0", "0 at (0, 0)", "mse_loss"),
     case("log of a negative", lambda: msle(Z, M - 2), "above 0", "-2 at (0, 0)", "mse_loss"),
-    case("complex values", lambda: mse(Z, M.to(torch.complex64)), "floating", "complex64", "real part"),
+    case("complex values", lambda: mse(Z, M.to(torch.complex64)), "target of a floating", "complex64", "real part"),
 ]
 
 WEIGHTS = [
@@ -141,6 +148,8 @@ WEIGHTS = [
     case(
         "complex weight", lambda: mse(Z, M, M.to(torch.complex64)), "weight of real numbers", "complex64", "real part"
     ),
+    case("complex pos_weight", lambda: bce_logits(Z, M, pos_weight=M + 1j), "pos_weight of real", "complex64", "real"),
+    case("complex weight of probabilities", lambda: bce(M, M, M + 1j), "weight of real numbers", "complex64", "real"),
     case("complex label weight", lambda: bce_logits(Z, M, M + 1j), "weight of real numbers", "complex64", "real part"),
     case("too short", lambda: ce(Z, Y, torch.ones(2)), "each of the 3 classes", "shape (2,)", "one weight per class"),
     case(
@@ -231,6 +240,11 @@ def test_what_was_expected_what_came_and_what_to_do(call, expected, got, fix, gr
     assert got in error.got
     assert fix in error.fix
     assert str(error) == f"{error.where}: expected {error.expected}; got {error.got}. What to do: {error.fix}."
+
+
+def test_it_says_where_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"), pytest.raises(ls.InputError, match=r"got 2 at \(2,\)"):
+        ce(Z[:, :2], Y)
 
 
 def test_it_is_a_value_error():

@@ -1,5 +1,6 @@
 """Links: the range each is defined on, the identities between them, and what a Link carries."""
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -40,6 +41,20 @@ def test_identities():
     assert_close(ls.logsumexp(Z + 7, 1), ls.logsumexp(Z, 1) + 7)
     assert_close(ls.logsumexp(Z, (0, 1)), ls.logsumexp(Z.flatten(), 0))
     assert_close(ls.logsumexp(ls.log_softmax(Z, 1), 1), torch.zeros(2).double())
+
+
+def test_no_dimension_named_is_every_one():
+    """Torch's rule, which torch itself keeps only with keepdim."""
+    assert_close(ls.logsumexp(Z, ()), Z.exp().sum().log())
+    assert_close(ls.logsumexp(Z, (), keepdim=True), torch.logsumexp(Z, (), keepdim=True))
+    assert_close(ls.logsumexp(Z[0, 0], ()), Z[0, 0])
+
+
+def test_a_dimension_is_whatever_torch_takes_for_one():
+    for one in (np.int64(0), torch.tensor(0)):
+        assert_close(ls.softmax(Z, one), ls.softmax(Z, 0))
+        assert_close(ls.logsumexp(Z, one), ls.logsumexp(Z, 0))
+    assert_close(ls.logsumexp(Z, [0, 1]), ls.logsumexp(Z, (0, 1)))
 
 
 def test_the_last_dimension_is_the_default():

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from losscope.errors import InputError
 from losscope.kernels import dispatch
 from losscope.targets import class_dim
-from losscope.validate import logits, one_dim
+from losscope.validate import logits, one_dim, some_dims
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ def softmax(input: Tensor, dim: int = -1, dtype: torch.dtype | None = None) -> T
         ŷ, same shape, summing to one along ``dim``. A −inf logit is a mask: its probability is 0.
 
     Raises:
-        InputError: ``input`` is no floating tensor, or ``dim`` is out of range.
+        InputError: ``input`` or ``dtype`` is not floating, or ``dim`` is out of range.
 
     Example:
         >>> softmax(torch.tensor([0.0, 5.0]))
@@ -83,7 +82,7 @@ def softmax(input: Tensor, dim: int = -1, dtype: torch.dtype | None = None) -> T
     Source: :func:`torch.softmax`.
     """
     logits("softmax", input, dtype)
-    one_dim("softmax", input, dim)
+    dim = one_dim("softmax", input, dim)
     return dispatch.softmax(input if dtype is None else input.to(dtype), dim)
 
 
@@ -99,7 +98,7 @@ def log_softmax(input: Tensor, dim: int = -1, dtype: torch.dtype | None = None) 
         s in nats, same shape, each ≤ 0, with Σ_h e^{s_h} = 1 along ``dim``.
 
     Raises:
-        InputError: ``input`` is no floating tensor, or ``dim`` is out of range.
+        InputError: ``input`` or ``dtype`` is not floating, or ``dim`` is out of range.
 
     Example:
         >>> log_softmax(torch.tensor([0.0, 1000.0]))
@@ -108,7 +107,7 @@ def log_softmax(input: Tensor, dim: int = -1, dtype: torch.dtype | None = None) 
     Source: :func:`torch.log_softmax`.
     """
     logits("log_softmax", input, dtype)
-    one_dim("log_softmax", input, dim)
+    dim = one_dim("log_softmax", input, dim)
     return dispatch.log_softmax(input if dtype is None else input.to(dtype), dim)
 
 
@@ -117,14 +116,14 @@ def logsumexp(input: Tensor, dim: int | tuple[int, ...] = -1, keepdim: bool = Fa
 
     Args:
         input: z, floating, at least one dimension.
-        dim: the dimension, or dimensions, to sum over.
+        dim: the dimension, or dimensions, to sum over; () are all of them.
         keepdim: keep them with length 1.
 
     Returns:
         In nats, without ``dim``. −inf where every logit is −inf.
 
     Raises:
-        InputError: ``input`` is no floating tensor, or ``dim`` is out of range.
+        InputError: ``input`` is no floating tensor, or ``dim`` is out of range or named twice.
 
     Example:
         >>> logsumexp(torch.tensor([1000.0, 1000.0]))
@@ -133,12 +132,7 @@ def logsumexp(input: Tensor, dim: int | tuple[int, ...] = -1, keepdim: bool = Fa
     Source: :func:`torch.logsumexp`.
     """
     logits("logsumexp", input)
-    dims = dim if isinstance(dim, tuple) else (dim,)
-    for one in dims:
-        one_dim("logsumexp", input, one)
-    if not dims or len({one % max(input.ndim, 1) for one in dims}) < len(dims):
-        raise InputError("logsumexp", "at least one dim, and each once", repr(dim), "name the dimensions to sum over")
-    return dispatch.logsumexp(input, dim, keepdim)
+    return dispatch.logsumexp(input, some_dims("logsumexp", input, dim), keepdim)
 
 
 @dataclass(frozen=True, slots=True)

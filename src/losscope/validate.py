@@ -10,6 +10,7 @@ assertions guard the indices.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -38,25 +39,52 @@ def tensor(where: str, name: str, x: object) -> None:
 
 
 def logits(where: str, z: object, dtype: torch.dtype | None = None, name: str = "input") -> None:
-    """``z`` is a floating tensor, or will be converted to one."""
+    """``z`` is a floating tensor, or a real one that will be converted to the floating ``dtype``."""
     tensor(where, name, z)
     assert isinstance(z, Tensor)
-    if dtype is not None and not dtype.is_floating_point:
-        raise InputError(where, "a floating dtype", str(dtype), "give one, or leave it out")
-    if dtype is None and not z.is_floating_point():
+    if dtype is not None:
+        _floating(where, dtype)
+    if z.is_complex() or (dtype is None and not z.is_floating_point()):
         raise InputError(
             where,
-            "raw outputs of a floating dtype",
+            f"{'raw outputs' if name == 'input' else name} of a floating dtype",
             describe(z),
             "take the real part or the modulus first" if z.is_complex() else "convert them with .float()",
         )
 
 
-def one_dim(where: str, z: Tensor, dim: int) -> None:
-    """``dim`` is one of z's dimensions."""
-    n = max(z.ndim, 1)
-    if not isinstance(dim, int) or not -n <= dim < n:
+def _floating(where: str, dtype: object) -> None:
+    """``dtype`` is one that can hold a probability."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(where, "a floating dtype", repr(dtype), "give one, or leave it out")
+
+
+def one_dim(where: str, z: Tensor, dim: object) -> int:
+    """``dim``, which is one of z's dimensions."""
+    n, i = max(z.ndim, 1), whole(dim)
+    if i is None or not -n <= i < n:
         raise InputError(where, f"dim in {-n}…{n - 1} for {z.ndim} dimensions", repr(dim), "name one of them")
+    return i
+
+
+def some_dims(where: str, z: Tensor, dim: object) -> int | tuple[int, ...]:
+    """``dim``, which is one of z's dimensions or several; () are all of them, as torch has it."""
+    if not isinstance(dim, (tuple, list)):
+        return one_dim(where, z, dim)
+    dims = tuple(one_dim(where, z, one) for one in dim)
+    if len({i % max(z.ndim, 1) for i in dims}) < len(dims):
+        raise InputError(where, "each dim once", repr(dim), "leave the repeated one out")
+    return dims or tuple(range(z.ndim))
+
+
+def whole(x: object) -> int | None:
+    """``x`` as an int, where Python takes it for one; a truth value, which torch takes for a mask, is none."""
+    if isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype == torch.bool):
+        return None
+    try:
+        return operator.index(x)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def class_logits(where: str, z: object) -> None:

@@ -125,7 +125,7 @@ def _regression(where: str, input: Tensor, target: Tensor, weight: Tensor | None
     validate.logits(where, input)
     validate.same_shape(where, input, target)
     if target.is_complex():
-        validate.logits(where, target)
+        validate.logits(where, target, name="target")
     validate.reduction(where, reduction)
     if weight is not None:
         validate.same_shape(where, input, weight, "weight")
