@@ -15,7 +15,8 @@ PACKAGE = Path(losscope.__file__).parent
 LAYERS = [
     {"errors", "notation"},
     {"kernels"},
-    {"targets", "validate", "parallel", "cost"},
+    {"validate"},
+    {"targets", "parallel", "cost"},
     {"links"},
     {"losses", "io"},
     {"explain", "summary", "example"},

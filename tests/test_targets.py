@@ -1,5 +1,6 @@
 """Targets: from one form to another and back, and which form one is in."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,12 @@ def test_what_is_ignored_is_a_row_of_zeros():
     assert ls.one_hot(torch.tensor([1, 7]), 2, ignore_index=7, dtype=torch.float64).sum().item() == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.complex64])
+def test_a_one_hot_target_of_any_dtype_has_an_index(dtype):
+    y = torch.tensor([2, 0, 1])
+    assert torch.equal(ls.to_index(ls.one_hot(y, 3, dtype=dtype)), y)
+
+
 def test_to_index_refuses_what_an_index_cannot_say():
     for t in ([[0.5, 0.5]], [[1.0, 1.0]], [[0.0, 0.0]]):
         with pytest.raises(ls.InputError):
@@ -47,6 +54,12 @@ def test_multi_hot(labels):
     m = ls.multi_hot(labels, 5)
     assert m.shape == (len(labels), 5)
     assert [set(row.nonzero().flatten().tolist()) for row in m] == labels
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([[2, 0]], dtype=torch.uint8), np.array([[2, 0]])])
+def test_multi_hot_of_arrays(labels):
+    """A scalar of eight bits would select by a mask."""
+    assert ls.multi_hot(labels, 3).tolist() == [[1, 0, 1]]
 
 
 def test_smoothing_is_torchs():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losscope import validate
 from losscope.errors import InputError, describe
 from losscope.kernels.reference import class_dim
 
@@ -38,7 +39,7 @@ def one_hot(y: Tensor, num_classes: int, *, dtype: torch.dtype = torch.float32, 
         (N, H, …) for y of shape (N, …), and (H,) for a single index.
 
     Raises:
-        InputError: ``y`` is not an integer tensor, or holds an index outside 0…H−1.
+        InputError: ``y`` is not an integer tensor, or holds an index outside 0…H−1, or there is no class.
 
     Example:
         >>> one_hot(torch.tensor([1, 0]), 3)
@@ -47,8 +48,11 @@ def one_hot(y: Tensor, num_classes: int, *, dtype: torch.dtype = torch.float32, 
 
     Source: :func:`torch.nn.functional.one_hot`.
     """
-    if y.is_floating_point() or y.dtype == torch.bool:
-        raise InputError("one_hot", "an integer index target", describe(y), "convert it with .long()")
+    validate.tensor("one_hot", "y", y)
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        fix = "convert it with .real.long()" if y.is_complex() else "convert it with .long()"
+        raise InputError("one_hot", "an integer index target", describe(y), fix)
+    num_classes = _count("one_hot", "num_classes", num_classes, least=1)
     y = y.long()
     counted = y != ignore_index
     if bool(((y < 0) | (y >= num_classes))[counted].any()):
@@ -66,15 +70,16 @@ def to_index(t: Tensor) -> Tensor:
     """y_i from a one-hot t_ih, the class in dimension 1.
 
     Raises:
-        InputError: a row is not one-hot, so that no single index says the same.
+        InputError: ``t`` is no tensor, or a row is not one-hot, so that no single index says the same.
 
     Example:
         >>> to_index(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
         tensor([1, 0])
     """
+    validate.tensor("to_index", "t", t)
     if not _is_one_hot(t, class_dim(t)):
         raise InputError("to_index", "one-hot rows: a single 1, the rest 0", describe(t), "keep it as a soft target")
-    return t.long().argmax(class_dim(t)) if t.dtype == torch.bool else t.argmax(class_dim(t))
+    return (t == 1).byte().argmax(class_dim(t))  # of truth values and complex ones there is no argmax
 
 
 def multi_hot(labels: Sequence[Iterable[int]], num_labels: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -86,22 +91,24 @@ def multi_hot(labels: Sequence[Iterable[int]], num_labels: int, *, dtype: torch.
         dtype: of the result.
 
     Raises:
-        InputError: a label is outside 0…H−1.
+        InputError: a label is no integer, or is outside 0…H−1.
 
     Example:
         >>> multi_hot([[0, 2], []], 3)
         tensor([[1., 0., 1.],
                 [0., 0., 0.]])
     """
+    num_labels = _count("multi_hot", "num_labels", num_labels, least=0)
     m = torch.zeros(len(labels), num_labels, dtype=dtype)
     for i, row in enumerate(labels):
-        for h in row:
-            if not 0 <= h < num_labels:
+        for label in row:
+            h = validate.whole(label)
+            if h is None or not 0 <= h < num_labels:
                 raise InputError(
                     "multi_hot",
                     f"labels in 0…{num_labels - 1}",
-                    f"{h} in row {i}",
-                    "check num_labels and the labels",
+                    f"{label} in row {i}",
+                    "check num_labels and the labels: they are the indices of those that are true",
                 )
             m[i, h] = 1
     return m
@@ -127,12 +134,17 @@ def recognise(target: Tensor, outputs: Tensor, *, tolerance: float = 1e-3) -> Ta
         outputs: the raw outputs it belongs to.
         tolerance: how far a row of a soft target may be from summing to one.
 
+    Raises:
+        InputError: one of them is no tensor.
+
     Example:
         >>> recognise(torch.tensor([1, 0]), torch.zeros(2, 3))
         <TargetKind.INDEX: 'target index'>
         >>> recognise(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), torch.zeros(2, 3))
         <TargetKind.MULTI_HOT: 'multi-hot target'>
     """
+    validate.tensor("recognise", "target", target)
+    validate.tensor("recognise", "outputs", outputs)
     if target.shape != outputs.shape or outputs.ndim == 0:
         return TargetKind.VALUE if target.is_floating_point() else TargetKind.INDEX
     dim = class_dim(outputs)
@@ -142,6 +154,14 @@ def recognise(target: Tensor, outputs: Tensor, *, tolerance: float = 1e-3) -> Ta
     if bool((target >= 0).all()) and bool(((total - 1).abs() <= tolerance).all()):
         return TargetKind.SOFT
     return TargetKind.VALUE
+
+
+def _count(where: str, name: str, number: object, least: int) -> int:
+    """``number`` as an int: how many classes or labels there are."""
+    count = validate.whole(number)
+    if count is None or count < least:
+        raise InputError(where, f"{name}: an int of at least {least}", repr(number), "give the size of the last layer")
+    return count
 
 
 def _is_one_hot(t: Tensor, dim: int) -> bool:
