@@ -15,6 +15,7 @@ META = torch.device("meta")
 ce, nll, linear = ls.cross_entropy, ls.nll_loss, ls.linear_cross_entropy
 bce, bce_logits = ls.binary_cross_entropy, ls.binary_cross_entropy_with_logits
 mse, msle = ls.mse_loss, ls.mean_squared_log_error
+normalizer = ls.parallel.global_normalizer
 
 
 def case(name, call, expected, got, fix):
@@ -220,6 +221,12 @@ TARGETS = [
     case("to_index of a list", lambda: ls.to_index([[0, 1]]), "t as a tensor", "a list", "torch.as_tensor(t)"),
     case("recognise a list", lambda: ls.recognise([0, 1], Z), "target as a tensor", "a list", "as_tensor(target)"),
     case("recognise beside a list", lambda: ls.recognise(Y, [[0.0]]), "outputs as a tensor", "a list", "as_tensor("),
+    case("count a list", lambda: normalizer([0, 1]), "a target tensor", "a list", "as_tensor(targets)"),
+    case("count an array", lambda: normalizer(np.array([0, 1])), "a target tensor", "a ndarray", "as_tensor(targets)"),
+    case("count none", lambda: normalizer(None), "a target tensor", "a NoneType", "as_tensor(targets)"),
+    case("count beyond the weights", lambda: normalizer(Y, weight=torch.ones(2)), "0…1", "2 at (2,)", "classes"),
+    case("count a weight", lambda: normalizer(Y, weight=[1.0, 1, 1]), "weight as a tensor", "a list", "as_tensor("),
+    case("count weights of rows", lambda: normalizer(Y, weight=Z), "shape (12,)", "shape (4, 3)", "one weight per"),
     case("one_hot bool", lambda: ls.one_hot(torch.tensor([True, False]), 2), "integer", "bool", ".long()"),
     case("regression weight of a row", lambda: mse(Z, M, torch.ones(3)), "shape (4, 3)", "(3,)", ""),
     case("layer of images, one sample", lambda: linear(X[0], torch.zeros(3, 2, 5), Y), "batched", "(5,)", "unsqueeze"),

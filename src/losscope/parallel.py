@@ -8,12 +8,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from losscope.errors import InputError
+from losscope import validate
+from losscope.errors import InputError, describe
 from losscope.kernels.options import CategoricalOptions
-from losscope.kernels.reference import divisor
+from losscope.kernels.reference import as_index, divisor
 from losscope.kernels.sharded.collectives import rows_of_all_ranks
 
 __all__ = ["gather_rows", "global_normalizer"]
+
+WHERE = "global_normalizer"
 
 
 def global_normalizer(
@@ -42,18 +45,48 @@ def global_normalizer(
         A float64 scalar. 1 where no target counts anywhere, so that the loss is 0 and not 0/0.
 
     Raises:
-        InputError: there is no target tensor.
+        InputError: there is no target tensor, or an index has no weight.
 
     Example:
         >>> a, b = torch.tensor([1, -100, 0]), torch.tensor([-100, -100, 2])
         >>> global_normalizer([a, b])
         tensor(3., dtype=torch.float64)
     """
-    parts = [targets] if isinstance(targets, Tensor) else list(targets)
+    parts = _parts(targets)
+    if weight is not None:
+        _check_weight(weight, parts, ignore_index)
+    return _over_ranks(parts, weight, ignore_index, group, gradients_averaged)
+
+
+def _parts(targets: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The target of each step."""
+    parts = [targets] if isinstance(targets, Tensor) or not isinstance(targets, Iterable) else list(targets)
     if not parts:
-        raise InputError("global_normalizer", "at least one target tensor", "none", "give those of all steps")
+        raise InputError(WHERE, "at least one target tensor", "none", "give those of all steps")
+    if not all(isinstance(part, Tensor) for part in parts):
+        raise InputError(
+            WHERE, "a target tensor, or one of each step", describe(targets), "make it one: torch.as_tensor(targets)"
+        )
+    return parts
+
+
+def _check_weight(weight: Tensor, parts: list[Tensor], ignore_index: int) -> None:
+    """One number for each class, and a class for each index."""
+    validate.tensor(WHERE, "weight", weight)
+    validate.class_weight(WHERE, weight, weight, weight.numel())
+    for part in parts:
+        validate.index_values(WHERE, as_index(part), len(weight), ignore_index)
+
+
+def _over_ranks(
+    parts: list[Tensor],
+    weight: Tensor | None,
+    ignore_index: int,
+    group: dist.ProcessGroup | None = None,
+    gradients_averaged: bool = True,
+) -> Tensor:
     options = CategoricalOptions(ignore_index)
-    total = torch.stack([divisor(t, weight, options, torch.float64).sum() for t in parts]).sum()
+    total = torch.stack([divisor(part, weight, options, torch.float64).sum() for part in parts]).sum()
     ranks = 1
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(total, dist.ReduceOp.SUM, group)
@@ -66,8 +99,7 @@ def over_ranks(options: CategoricalOptions, target: Tensor, weight: Tensor | Non
     """The options with ``normalizer="global"`` counted out."""
     if not isinstance(options.normalizer, str):
         return options
-    total = global_normalizer(target, weight=weight, ignore_index=options.ignore_index)
-    return options._replace(normalizer=total)
+    return options._replace(normalizer=_over_ranks([target], weight, options.ignore_index))
 
 
 def gather_rows(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
