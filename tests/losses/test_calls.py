@@ -390,6 +390,19 @@ def test_a_missing_layer_is_named():
         ls.linear_cross_entropy(randn(6, 5), None, index(6, 5))
 
 
+# ------------------------------------------------------------------------------------------- truth values
+
+
+@pytest.mark.parametrize("kernel", ["auto", "eager", "cpu", "reference"])
+@pytest.mark.parametrize("weight", [None, rand(SMALL), rand(SMALL).gt(0.5)], ids=["plain", "weighted", "masked"])
+def test_truth_values_are_numbers_to_a_squared_error(weight, kernel):
+    z, t = randn(SMALL).requires_grad_(), rand(SMALL) > 0.5
+    with ls.kernels.use(kernel) if kernel != "auto" else torch.enable_grad():
+        made, expected = ls.mse_loss(z, t, weight), ls.mse_loss(z, t.float(), weight)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(torch.autograd.grad(made, z), torch.autograd.grad(expected, z))
+
+
 # ----------------------------------------------------------------------------------------- narrow indices
 
 

@@ -263,7 +263,8 @@ def held(log: Callable[[Tensor], Tensor], x: Tensor, p: Tensor) -> Tensor:
 def mse_loss(z: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """ℓ = w (z − y)²; the mean divides by Σ w, as torch's does."""
     dtype = torch.promote_types(z.dtype, target.dtype)
-    loss = (upcast(z) - upcast(target)).square()
+    x, y = upcast(z), upcast(target)
+    loss = (x - y.to(torch.promote_types(x.dtype, y.dtype))).square()  # of truth values there is no difference
     weights = torch.ones_like(loss) if weight is None else weight.to(loss.dtype)
     return reduce(loss * weights, weights, reduction).to(dtype)
 
