@@ -40,7 +40,7 @@ def test_cross_entropy_steps_are_those_of_the_formulas():
     wy = np.where(v, w.numpy()[np.where(v, y, 0)], 0)
     m = x.max(1)
     t = np.eye(4)[np.where(v, y, 0)] * v[:, None]
-    loss = -(t * log_softmax(x, 1)).sum(1)
+    loss = -wy * (t * log_softmax(x, 1)).sum(1)
     close(e["z"], x)
     close(e["m"], m)
     close(e["exp(z−m)"], np.exp(x - m[:, None]))
@@ -51,8 +51,8 @@ def test_cross_entropy_steps_are_those_of_the_formulas():
     close(e["t"], t)
     close(e["v"], v)
     close(e["ℓ"], loss)
-    close(e["L"], (v * wy * loss).sum() / (v * wy).sum())
-    close(e["∂ℓ/∂z"], (softmax(x, 1) - t) * v[:, None])
+    close(e["L"], (v * loss).sum() / (v * wy).sum())
+    close(e["∂ℓ/∂z"], (softmax(x, 1) - t) * (v * wy)[:, None])
     close(e["∂L/∂z"], (softmax(x, 1) - t) * (v * wy)[:, None] / (v * wy).sum())
     assert e["y"].value.tolist() == y.tolist()
     assert e["w"].value[v].tolist() == wy[v].tolist()
@@ -61,7 +61,7 @@ def test_cross_entropy_steps_are_those_of_the_formulas():
 
 def test_the_order_of_the_steps_is_that_of_the_computation():
     symbols = [step.symbol for step in ls.explain("cross_entropy", Z, Y).steps]
-    expected = ["z", "m", "exp(z−m)", "Σ exp(z−m)", "lse", "s", "ŷ", "y", "t", "v", "ℓ", "w", "L", "∂ℓ/∂z", "∂L/∂z"]
+    expected = ["z", "m", "exp(z−m)", "Σ exp(z−m)", "lse", "s", "ŷ", "y", "t", "v", "w", "ℓ", "L", "∂ℓ/∂z", "∂L/∂z"]
     assert symbols == expected
 
 
@@ -105,6 +105,44 @@ def test_soft_targets_with_weights():
     assert e.agrees
 
 
+@pytest.mark.parametrize("target", ["index", "smoothed", "soft"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_class_weights_are_in_the_loss_of_a_sample_whatever_the_target(target, reduction):
+    """One notation: what is added up is ℓ, so that "none" is ℓ."""
+    z, w = logits(5, 4), torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
+    y = torch.softmax(logits(5, 4, seed=2), 1) if target == "soft" else torch.tensor([0, 3, -100, 2, 2])
+    loss = ls.CrossEntropyLoss(w, reduction=reduction, label_smoothing=0.1 if target == "smoothed" else 0.0)
+    e = ls.explain(loss, z, y)
+    close(e["ℓ"], ls.CrossEntropyLoss(w, reduction="none", label_smoothing=loss.label_smoothing)(z, y))
+    v = "" if target == "soft" else "v_i "
+    divisor = "N" if target == "soft" else "Σ_j v_j w_{y_j}"
+    said = {"mean": f"L_mean = Σ_i {v}ℓ_i / {divisor}", "sum": f"L_sum = Σ_i {v}ℓ_i", "none": f"L_i = {v}ℓ_i"}
+    assert e["L"].text == said[reduction]
+    assert e.agrees
+
+
+@pytest.mark.parametrize("options", [{}, {"focal_gamma": 2.0}, {"z_loss": 0.1}, {"focal_gamma": 2.0, "softcap": 4.0}])
+def test_the_weight_multiplies_every_term_of_a_picked_sample(options):
+    z, y, w = logits(5, 4), indices(5, classes=4), torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
+    e, plain = ls.explain(ls.CrossEntropyLoss(w, **options), z, y), ls.explain(ls.CrossEntropyLoss(**options), z, y)
+    close(e["ℓ"], w[y] * plain["ℓ"].value)
+    close(e["∂ℓ/∂z"], w[y].unsqueeze(1) * plain["∂ℓ/∂z"].value)
+    assert e["ℓ"].text == f"ℓ_i = w_{{y_i}} ({plain['ℓ'].text.removeprefix('ℓ_i = ')})"
+
+
+@pytest.mark.parametrize("loss", [ls.BCEWithLogitsLoss, ls.BCELoss])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_weight_of_a_label_is_in_its_loss(loss, reduction):
+    z, w = torch.sigmoid(logits(3, 4)), logits(3, 4, seed=4).abs()
+    m = (logits(3, 4, seed=2) > 0).double()
+    e = ls.explain(loss(w, reduction=reduction), z, m)
+    close(e["ℓ"], loss(w, reduction="none")(z, m))
+    assert e["ℓ"].text.startswith("ℓ_ih = w_ih (")
+    said = {"mean": "L_mean = Σ_ih ℓ_ih / (N·H)", "sum": "L_sum = Σ_ih ℓ_ih", "none": "L_ih = ℓ_ih"}
+    assert e["L"].text == said[reduction]
+    assert e.agrees
+
+
 def test_binary_steps_are_those_of_the_formulas():
     z = torch.tensor([[1.5, -200.0, 3.0], [0.0, 2.0, -2.0]], dtype=torch.float64)
     m = torch.tensor([[1.0, 0.0, 1.0], [0.0, -1.0, 1.0]], dtype=torch.float64)
@@ -143,8 +181,10 @@ def test_nll_is_a_pick():
 def test_regression_weighs_values_and_divides_by_the_weights():
     z, y, w = logits(4, 3), logits(4, 3, seed=3).abs() + 0.1, logits(4, 3, seed=4).abs()
     e = ls.explain("mse", z, y, weight=w)
+    close(e["ℓ"], w * (z - y) ** 2)
     close(e["L"], (w * (z - y) ** 2).sum() / w.sum())
     close(e["∂L/∂z"], 2 * w * (z - y) / w.sum())
+    assert (e["ℓ"].text, e["L"].text) == ("ℓ_ih = w_ih r_ih²", "L_mean = Σ_ih ℓ_ih / Σ_jk w_jk")
     e = ls.explain("msle", z, y, weight=w)
     close(e["ln y"], y.log())
     close(e["L"], (w * (z - y.log()) ** 2).sum() / w.sum())
@@ -175,6 +215,8 @@ def test_the_linear_layers_gradients(out_features, bias):
         (ls.CrossEntropyLoss(z_loss=0.1), False, False),
         (ls.CrossEntropyLoss(torch.tensor([2.0, 3.0, 4.0]), label_smoothing=0.1), False, False),
         (ls.BCEWithLogitsLoss(), True, True),
+        (ls.CrossEntropyLoss(torch.tensor([2.0, 3.0, 4.0])), False, False),
+        (ls.BCEWithLogitsLoss(torch.tensor(3.0)), True, False),
         (ls.BCEWithLogitsLoss(focal_gamma=2.0), True, False),
         (ls.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0)), True, False),
     ],

@@ -37,11 +37,11 @@ def cross_entropy(at: Trail, z: Tensor, target: Tensor, weight: Tensor | None, o
     hard = q == "t"
     terms = picked(at, weight, options, counted) if hard else expected(at, q, weight, options, counted)
     share = reduction(at, terms, options.reduction, dtype, options.normalizer)
-    slope = picked_slope(at, options, counted) if hard else expected_slope(at, q, weight, options)
+    slope = picked_slope(at, weight, options, counted) if hard else expected_slope(at, q, weight, options)
     _slope(at, *slope, options.softcap, counted)
-    pull = share.value * (terms.divisor if hard else counted)
-    _gradient(at, pull, terms, share)
-    return Worked(at.steps, _checks(at, pull, "z"), paper_forms(at, zed), at[truth], counted)
+    _gradient(at, share.value * counted, terms, share)
+    checks = _checks(at, share.value * (terms.divisor if hard else counted), "z")
+    return Worked(at.steps, checks, paper_forms(at, zed), at[truth], counted)
 
 
 def explain_nll(loss: NLLLoss, s: Tensor, target: Tensor) -> Worked:

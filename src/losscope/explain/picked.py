@@ -13,7 +13,7 @@ from losscope.kernels.reference import expectation, hide, pick
 
 
 def picked(at: Trail, weight: Tensor | None, options: CategoricalOptions, counted: Tensor) -> Terms:
-    """ℓ_i = (1 − ŷ)^γ (−s) + λ lse² at the true class, and what is added up: v_i w_{y_i} ℓ_i."""
+    """ℓ_i = w ((1 − ŷ)^γ (−s) + λ lse²) at the true class, and what is added up: v_i ℓ_i."""
     ignored = ~counted
     s = pick(at["s"], hide(at["y"], ignored), 1)
     loss, latex, text = -s, "-s_{i,y_i}", "−s_{i,y_i}"
@@ -23,30 +23,36 @@ def picked(at: Trail, weight: Tensor | None, options: CategoricalOptions, counte
     if options.z_loss:
         loss = loss + z_loss(at, options.z_loss)
         latex, text = rf"{latex} + {options.z_loss:g}\,\mathrm{{lse}}_i^2", f"{text} + {options.z_loss:g} lse_i²"
-    changed, guess = options.focal_gamma or options.z_loss, chance(at["s"].shape[1])
+    w = weight_of_target(at, weight, loss.dtype, counted)
+    if weight is not None:
+        loss = w * loss
+        latex, text = rf"w_{{y_i}} \left({latex}\right)", f"w_{{y_i}} ({text})"
+    plain = weight is None and not options.focal_gamma and not options.z_loss
+    same = f", the same number as −Σ_h t_ih s_ih. {chance(at['s'].shape[1])}" if plain else "."
     loss = at.add(
         "ℓ",
         "loss of one sample",
         rf"\ell_i = {latex}",
         f"ℓ_i = {text}",
         hide(loss, ignored),
-        "In nats: a pick at the true class" + ("." if changed else f", the same number as −Σ_h t_ih s_ih. {guess}"),
+        f"In nats: a pick at the true class{same}",
         "i",
     )
-    w = weight_of_target(at, weight, loss.dtype, counted)
     each = hide(w, ignored)
     return Terms(
-        hide(w * loss, ignored),
+        loss,
         each,
-        Formula("v_i w_{y_i} ", "v_i w_{y_i} "),
+        Formula("v_i ", "v_i "),
         Formula(r"\sum_j v_j w_{y_j}", "Σ_j v_j w_{y_j}"),
         counted_words(weight, each),
         "i",
     )
 
 
-def picked_slope(at: Trail, options: CategoricalOptions, counted: Tensor) -> tuple[Tensor, Formula]:
-    """∂ℓ_i/∂z_ih of a hard target, before the softcap: ŷ − t, times what the focal factor makes of it."""
+def picked_slope(
+    at: Trail, weight: Tensor | None, options: CategoricalOptions, counted: Tensor
+) -> tuple[Tensor, Formula]:
+    """∂ℓ_i/∂z_ih of a hard target, before the softcap: ŷ − t, times w and what the focal factor makes of it."""
     slope, formula = at["ŷ"] - at["t"], Formula(r"\hat{y}_{ih} - t_{ih}", "ŷ_ih − t_ih")
     if options.focal_gamma:
         slope = _focal_pull(at, options.focal_gamma, counted).unsqueeze(1) * slope
@@ -57,6 +63,9 @@ def picked_slope(at: Trail, options: CategoricalOptions, counted: Tensor) -> tup
         formula = Formula(
             rf"{formula.latex} + {twice}\,\mathrm{{lse}}_i\,\hat{{y}}_{{ih}}", f"{formula.text} + {twice} lse_i ŷ_ih"
         )
+    if weight is not None:
+        slope = at["w"].unsqueeze(1) * slope
+        formula = Formula(rf"w_{{y_i}} \left({formula.latex}\right)", f"w_{{y_i}} ({formula.text})")
     return slope, formula
 
 

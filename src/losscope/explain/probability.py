@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from losscope.explain.binary import factor, label_gradient, label_terms, multi_hot
+from losscope.explain.binary import CHANCE, factor, label_gradient, label_terms, multi_hot, weighted
 from losscope.explain.reduction import reduction
 from losscope.explain.rows import label_rows
 from losscope.explain.softmax import compared
-from losscope.explain.step import Trail, Worked
+from losscope.explain.step import Formula, Trail, Worked
 from losscope.kernels import naive
 from losscope.kernels.options import BinaryOptions
 from losscope.kernels.reference import upcast
@@ -32,31 +32,42 @@ def explain_bce(loss: BCELoss, probability: Tensor, target: Tensor) -> Worked:
     )
     _logarithms(at, y_hat)
     m, counted = multi_hot(at, upcast(label_rows(target)), BinaryOptions())
+    sentence = "Every label's loss is multiplied by it; the mean's divisor is not."
+    w = factor(at, loss.weight, probability, "w", "weight", sentence)
+    each = -at[m] * at["ln ŷ"] - (1 - at[m]) * at["ln(1−ŷ)"]
+    body = weighted(
+        w,
+        Formula(
+            r"-m_{ih} \ln \hat{y}_{ih} - (1 - m_{ih}) \ln(1 - \hat{y}_{ih})",
+            "−m_ih ln ŷ_ih − (1 − m_ih) ln(1 − ŷ_ih)",
+        ),
+    )
     at.add(
         "ℓ",
         "loss of one label",
-        r"\ell_{ih} = -m_{ih} \ln \hat{y}_{ih} - (1 - m_{ih}) \ln(1 - \hat{y}_{ih})",
-        "ℓ_ih = −m_ih ln ŷ_ih − (1 − m_ih) ln(1 − ŷ_ih)",
-        -at[m] * at["ln ŷ"] - (1 - at[m]) * at["ln(1−ŷ)"],
-        "In nats. Guessing ŷ = 1/2 costs ln 2 = 0.6931 each.",
+        rf"\ell_{{ih}} = {body.latex}",
+        f"ℓ_ih = {body.text}",
+        each if w is None else w * each,
+        "In nats." + (f" {CHANCE}" if w is None else ""),
         "ih",
     )
-    sentence = "Every label's loss is multiplied by it; the mean's divisor is not."
-    w = factor(at, loss.weight, probability, "w", "weight", sentence)
-    terms = label_terms(at, w, counted, ignoring=False)
+    terms = label_terms(at, counted, ignoring=False)
     share = reduction(at, terms, loss.reduction, probability.dtype)
-    slope = at.add(
+    slope = (y_hat - at["m"]) / (y_hat * (1 - y_hat)).clamp(min=_FLATTEST)
+    by = ("", "") if w is None else ("w_{ih} ", "w_ih ")
+    at.add(
         "∂ℓ/∂ŷ",
         "gradient of one label",
-        r"\frac{\partial \ell_{ih}}{\partial \hat{y}_{ih}} = "
-        r"\frac{\hat{y}_{ih} - m_{ih}}{\hat{y}_{ih} (1 - \hat{y}_{ih})}",
-        f"∂ℓ_ih/∂ŷ_ih = (ŷ_ih − m_ih) / (ŷ_ih (1 − ŷ_ih)), the divisor held above {_FLATTEST:g}",
-        (y_hat - at["m"]) / (y_hat * (1 - y_hat)).clamp(min=_FLATTEST),
-        "With respect to the probability. The sigmoid before it multiplies by ŷ(1 − ŷ), which leaves ŷ − m.",
+        rf"\frac{{\partial \ell_{{ih}}}}{{\partial \hat{{y}}_{{ih}}}} = "
+        rf"{by[0]}\frac{{\hat{{y}}_{{ih}} - m_{{ih}}}}{{\hat{{y}}_{{ih}} (1 - \hat{{y}}_{{ih}})}}",
+        f"∂ℓ_ih/∂ŷ_ih = {by[1]}(ŷ_ih − m_ih) / (ŷ_ih (1 − ŷ_ih)), the divisor held above {_FLATTEST:g}",
+        slope if w is None else w * slope,
+        "With respect to the probability. The sigmoid before it multiplies by ŷ(1 − ŷ), which leaves "
+        f"{'ŷ − m' if w is None else 'w (ŷ − m)'}.",
         "ih",
     )
     checks = label_gradient(at, "ŷ", w, counted, share, float(slope.abs().max()) if slope.numel() else 0.0)
-    notes = [compared("−m ln ŷ − (1−m) ln(1−ŷ) without the hold", naive.binary_cross_entropy(y_hat, at["m"]), at["ℓ"])]
+    notes = [compared("−m ln ŷ − (1−m) ln(1−ŷ) without the hold", naive.binary_cross_entropy(y_hat, at["m"]), each)]
     return Worked(at.steps, checks, notes, at["m"], counted)
 
 

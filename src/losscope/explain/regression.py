@@ -54,20 +54,20 @@ def _squared_error(at: Trail, truth: Formula, kind: str, dtype: torch.dtype, wei
         else "What is estimated minus what is true.",
         "ih",
     )
+    w = _weight(at, weight, r)
+    factor = Formula("", "") if weight is None else Formula("w_{ih} ", "w_ih ")
     loss = at.add(
         "ℓ",
         "squared error",
-        r"\ell_{ih} = r_{ih}^2",
-        "ℓ_ih = r_ih²",
-        r.square(),
+        rf"\ell_{{ih}} = {factor.latex}r_{{ih}}^2",
+        f"ℓ_ih = {factor.text}r_ih²",
+        w * r.square(),
         "The negative log-likelihood of a Gaussian of fixed width, but for constants.",
         "ih",
     )
-    w = _weight(at, weight, loss)
-    factor = Formula("", "") if weight is None else Formula("w_{ih} ", "w_ih ")
     by = Formula("N H", "(N·H)") if weight is None else Formula(r"\sum_{jk} w_{jk}", "Σ_jk w_jk")
     words = f"the number of values, {w.numel():,}" if weight is None else f"the sum of the weights, {float(w.sum()):g}"
-    share = reduction(at, Terms(loss * w, w, factor, by, words, "ih"), kind, dtype)
+    share = reduction(at, Terms(loss, w, Formula("", ""), by, words, "ih"), kind, dtype)
     gradient = at.add(
         "∂L/∂z",
         "gradient",
@@ -77,7 +77,7 @@ def _squared_error(at: Trail, truth: Formula, kind: str, dtype: torch.dtype, wei
         "In proportion to the residual, so a single large one may outweigh all the others.",
         "ih",
     )
-    total = float((loss * w * share.value).abs().sum())
+    total = float((loss * share.value).abs().sum())
     return Worked(at.steps, {"L": Check("loss", total), "∂L/∂z": Check("input", largest(gradient))}, [])
 
 
