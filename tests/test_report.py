@@ -15,6 +15,7 @@ import losscope as ls
 from losscope.io import open_source
 from losscope.reporting import InMemory, build, data
 from losscope.reporting.page import png, worst_name
+from losscope.reporting.tiles import tiles
 
 NASTY = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>owl", "{{ 7 * 7 }} & $x$")
 WIDTHS = (390, 1400)
@@ -592,6 +593,18 @@ def test_what_nothing_can_be_done_about_is_not_advised():
     infinite = build(ls.MSELoss(), InMemory(torch.where(z > 3, torch.inf, z), z), findings=[]).advice[0].text
     assert "infinite for" in infinite
     assert "class" not in infinite
+
+
+def test_a_mean_without_the_options_is_said_to_be_without():
+    """ℓ has the weights in it, so a mean of the unweighted one has to say so."""
+    z, y = samples()
+    weighted = ls.summarize(ls.CrossEntropyLoss(torch.tensor([1.0, 2.0, 3.0, 4.0])), z, y)
+    assert [tile.beside.split(";")[0] for tile in tiles(weighted)[:2]] == [
+        "with every option of the loss",
+        "without them, in nats",
+    ]
+    assert "nats without options;" in str(weighted)
+    assert tiles(ls.summarize("cross_entropy", z, y))[0].beside.startswith("nats;")
 
 
 def test_what_is_said_of_values_is_of_the_finite_ones():

@@ -64,8 +64,11 @@ def tiles(summary: SummaryResult) -> list[Tile]:
 
 
 def _unlike(first: Tile, others: list[Tile]) -> list[Tile]:
-    """Without options the mean ℓ is L_mean: it is said once."""
-    return others if others[0].value == first.value else [first, *others]
+    """Without options the mean ℓ is L_mean: it is said once. With some it is said that the mean ℓ has none of them."""
+    plain, *rest = others
+    if plain.value == first.value:
+        return others
+    return [first, plain._replace(beside=f"without them, in {plain.beside}"), *rest]
 
 
 def _categorical(summary: CategoricalSummary) -> list[Tile]:

@@ -68,7 +68,7 @@ def _measures(result: SummaryResult) -> Iterator[Line]:
 
 def _categorical(r: CategoricalSummary) -> Iterator[Line]:
     yield "loss L_mean", f"{r.loss:.6g} nats"
-    yield "mean ℓ", f"{r.nll:.6g} nats; a guess has ln {r.num_classes} = {r.chance:.4g}"
+    yield "mean ℓ", f"{r.nll:.6g} nats without options; a guess has ln {r.num_classes} = {r.chance:.4g}"
     ranks = ", ".join(f"top-{k} {a:.2%}" for k, a in r.top_k.items() if k > 1)
     yield "accuracy", f"{r.accuracy:.2%}" + (f" ({ranks})" if ranks else "")
     yield "macro F1", f"{r.classes.macro_f1:.4f}; balanced accuracy {r.classes.balanced_accuracy:.2%}"
@@ -82,7 +82,7 @@ def _categorical(r: CategoricalSummary) -> Iterator[Line]:
 
 def _binary(r: BinarySummary) -> Iterator[Line]:
     yield "loss L_mean", f"{r.loss:.6g} nats"
-    yield "mean ℓ", f"{r.nll:.6g} nats; a guess has ln 2 = {r.chance:.4g}"
+    yield "mean ℓ", f"{r.nll:.6g} nats without options; a guess has ln 2 = {r.chance:.4g}"
     yield "accuracy", f"{r.accuracy:.2%} of the labels"
     yield "macro F1", f"{r.classes.macro_f1:.4f} at ŷ = 1/2"
     yield "mean entropy", f"{r.entropy:.4g} nats"
