@@ -244,20 +244,111 @@ def test_the_formula_names_the_z_loss(smoothing):
     assert r"+ 0.25 \left(\ln" in loss.formula
 
 
+MEAN = r"L_\mathrm{mean} = \frac"
+OF_CLASSES = [
+    ({}, True, MEAN + r"{\sum_i v_i \ell_i}{\sum_i v_i w_{y_i}}", lambda v, w, each: (v * each).sum() / (v * w).sum()),
+    ({"normalizer": 5.0}, True, MEAN + r"{\sum_i v_i \ell_i}{5}", lambda v, w, each: (v * each).sum() / 5),
+    ({"normalizer": 5.0}, False, MEAN + r"{\sum_i v_i \ell_i}{5}", lambda v, w, each: (v * each).sum() / 5),
+    (
+        {"normalizer": "global"},
+        True,
+        MEAN + r"{\sum_i v_i \ell_i}{C}",
+        lambda v, w, each: (v * each).sum() / (v * w).sum(),
+    ),
+    ({"reduction": "sum"}, True, r"L_\mathrm{sum} = \sum_i v_i \ell_i", lambda v, w, each: (v * each).sum()),
+    ({"reduction": "sum"}, False, r"L_\mathrm{sum} = \sum_i v_i \ell_i", lambda v, w, each: (v * each).sum()),
+    ({"reduction": "none"}, True, r"L_i = v_i \ell_i", lambda v, w, each: v * each),
+    ({"reduction": "none"}, False, r"L_i = v_i \ell_i", lambda v, w, each: v * each),
+]
+
+
+@pytest.mark.parametrize(("options", "weighted", "said", "means"), OF_CLASSES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_formula_of_classes_is_that_of_the_reduction(options, weighted, said, means, smoothing):
+    y, w = torch.tensor([0, 2, -100, 1, 2, 2]), torch.tensor([1.0, 2.0, 5.0]) if weighted else None
+    v, at, each = y != -100, y.clamp(min=0), torch.ones(3) if w is None else w
+    z = torch.linspace(-3, 4, 18).reshape(6, 3).sin() * 3
+    s = z.log_softmax(1)
+    q = (1 - smoothing) * ls.one_hot(at, 3) + smoothing / 3
+    loss = ls.CrossEntropyLoss(w, label_smoothing=smoothing, **options)
+    assert loss.formula.endswith(r", \quad " + said)
+    torch.testing.assert_close(loss(z, y), means(v, each[at], -(each * q * s).sum(1)))
+    if "normalizer" not in options and not smoothing:
+        picked = ls.NLLLoss(w, **options)
+        assert (
+            picked.formula
+            == (r"\ell_i = -w_{y_i} s_{i,y_i}" if weighted else r"\ell_i = -s_{i,y_i}") + rf", \quad {said}"
+        )
+        torch.testing.assert_close(picked(s, y), means(v, each[at], -each[at] * s[torch.arange(6), at]))
+
+
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "said", "means"),
     [
-        ({}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{\sum_i v_i w_{y_i}}"),
-        ({"normalizer": 5.0}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{5}"),
-        ({"normalizer": "global"}, r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{C}"),
-        ({"reduction": "sum"}, r"L_\mathrm{sum} = \sum_i v_i w_{y_i} \ell_i"),
-        ({"reduction": "none"}, r"L_i = v_i w_{y_i} \ell_i"),
+        ({}, r"\ell_i = -w_{y_i} s_{i,y_i}, ", lambda w, s, lse: -w * s),
+        (
+            {"focal_gamma": 2.0},
+            r"\ell_i = w_{y_i} \left(-(1 - \hat{y}_{i,y_i})^{2} s_{i,y_i}\right), ",
+            lambda w, s, lse: w * -((1 - s.exp()) ** 2) * s,
+        ),
+        (
+            {"z_loss": 0.5},
+            r"\ell_i = w_{y_i} \left(-s_{i,y_i} + 0.5 \left(\ln \sum_k e^{z_{ik}}\right)^2\right), ",
+            lambda w, s, lse: w * (-s + 0.5 * lse**2),
+        ),
     ],
 )
-def test_the_formula_of_weighted_samples_is_that_of_the_reduction(options, said):
-    assert ls.CrossEntropyLoss(torch.ones(3), **options).formula.endswith(said)
-    if "normalizer" not in options:
-        assert ls.NLLLoss(torch.ones(3), **options).formula.endswith(said)
+def test_the_weight_of_the_formula_multiplies_every_term(options, said, means):
+    z, y, w = Z[:2], torch.tensor([0, 2]), torch.tensor([1.0, 2.0, 5.0])
+    loss = ls.CrossEntropyLoss(w, reduction="none", **options)
+    assert loss.formula.startswith(said)
+    s = z.log_softmax(1)[torch.arange(2), y]
+    torch.testing.assert_close(loss(z, y), means(w[y], s, z.logsumexp(1)))
+
+
+WEIGHTED = r"\ell_{ih} = w_{ih} \left(-m_{ih} \ln \hat{y}_{ih} - (1 - m_{ih}) \ln(1 - \hat{y}_{ih})\right), "
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("options", "said", "means"),
+    [
+        ({}, MEAN + r"{\sum_{ih} \ell_{ih}}{N H}", lambda v, each: each.sum() / each.numel()),
+        ({"reduction": "sum"}, r"L_\mathrm{sum} = \sum_{ih} \ell_{ih}", lambda v, each: each.sum()),
+        ({"reduction": "none"}, r"L_{ih} = \ell_{ih}", lambda v, each: each),
+        (
+            {"ignore_index": 0.0},
+            r"v_{ih} = [m_{ih} \neq 0], \quad " + MEAN + r"{\sum_{ih} v_{ih} \ell_{ih}}{\sum_{ih} v_{ih}}",
+            lambda v, each: (v * each).sum() / v.sum(),
+        ),
+        (
+            {"ignore_index": 0.0, "reduction": "none"},
+            r"v_{ih} = [m_{ih} \neq 0], \quad L_{ih} = v_{ih} \ell_{ih}",
+            lambda v, each: v * each,
+        ),
+    ],
+)
+def test_the_formula_of_labels_is_that_of_the_reduction(options, said, means, weighted):
+    m, w = ls.one_hot(Y, 3), torch.tensor([1.0, 2.0, 5.0])
+    each = F.binary_cross_entropy_with_logits(Z, m, w if weighted else None, reduction="none")
+    losses = [(ls.BCEWithLogitsLoss(w if weighted else None, **options), Z)]
+    if "ignore_index" not in options:
+        losses.append((ls.BCELoss(w if weighted else None, **options), Z.sigmoid()))
+    for loss, given in losses:
+        torch.testing.assert_close(loss(given, m), means(m != 0, each))
+        assert loss.formula.startswith(WEIGHTED) or not weighted
+        assert loss.formula.endswith(rf", \quad {said}") or (not options and not weighted and "L_" not in loss.formula)
+
+
+@pytest.mark.parametrize("kind", [ls.MSELoss, ls.MSLELoss])
+def test_the_formula_of_values_is_that_of_the_reduction(kind):
+    assert kind().formula == kind.likelihood
+    assert kind(reduction="sum").formula == kind.likelihood + r", \quad L_\mathrm{sum} = \sum_{ih} \ell_{ih}"
+    assert kind(reduction="none").formula == kind.likelihood + r", \quad L_{ih} = \ell_{ih}"
+
+
+def test_a_large_normalizer_is_written_out():
+    assert ls.CrossEntropyLoss(normalizer=1234567).formula.endswith("{1234567}")
 
 
 def test_the_formulas_name_the_weights():

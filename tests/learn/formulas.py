@@ -127,7 +127,7 @@ def cross_entropy(v):
         "∂ℓ/∂(z/T), by autograd": slope(lambda z: categorical(z, y, gamma, epsilon), z),
         "v": counts.long(),
         "w_y": w[truth],
-        "v w ℓ (nats)": each,
+        "v ℓ (nats)": each,
         "L_sum (nats)": each.sum(),
         "Σ v w_y": (counts * w[truth]).sum(),
         "L_mean (nats)": each.sum() / (counts * w[truth]).sum(),

@@ -10,7 +10,7 @@ from losscope.kernels.options import BinaryOptions
 from losscope.kernels.reference import autocast
 from losscope.links import IDENTITY_BINARY, SIGMOID
 from losscope.losses.base import Loss, options_repr, read_options, register_weight
-from losscope.losses.formula import binary_formula
+from losscope.losses.formula import binary_formula, label_reduction
 from losscope.targets import TargetKind
 
 
@@ -27,12 +27,13 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     r"""Binary cross-entropy of raw outputs, in nats: ℓ_ih = −m_ih ln σ(z_ih) − (1 − m_ih) ln σ(−z_ih).
 
-    A multi-label loss is a sum of binary ones, and its ``mean`` divides by N·H: chance is ln 2, whatever H is.
+    A multi-label loss is a sum of binary ones, and its ``mean`` divides by N·H: chance is ln 2, whatever H is. Weights
+    are inside: ℓ_ih = w_ih (−p_h m_ih ln σ(z_ih) − (1 − m_ih) ln σ(−z_ih)).
 
     Args:
         input: z, raw outputs of any shape, floating.
         target: m, of the input's shape, floating, each in [0, 1].
-        weight: of every element, broadcast to the input's shape. The mean does not divide by it (torch's rule).
+        weight: w, of every element, broadcast to the input's shape. The mean does not divide by it (torch's rule).
         reduction: "none" ℓ_ih, "sum", or "mean" over the labels that count.
         pos_weight: p_h, times the term of the labels that are true, broadcast to the input's shape.
         label_smoothing: ε in [0, 1]: m becomes (1 − ε) m + ε/2, a mixture with the uniform over {false, true}.
@@ -86,7 +87,8 @@ def binary_cross_entropy(
     Args:
         input: ŷ, probabilities of any shape, floating, each in [0, 1].
         target: m, of the input's shape, floating, each in [0, 1].
-        weight: of every element, broadcast to the input's shape. The mean does not divide by it (torch's rule).
+        weight: w, of every element, broadcast to the input's shape, times ℓ. The mean does not divide by it (torch's
+            rule).
         reduction: "none", "sum", or "mean" over N·H.
 
     Returns:
@@ -202,8 +204,11 @@ class BCELoss(Loss):
     @property
     def formula(self) -> str:
         """The loss in LaTeX, with the options that are on."""
-        body = self.likelihood.split(" = ", 1)[1]
-        return rf"\ell_{{ih}} = w_{{ih}} \left({body}\right)" if self.weight is not None else self.likelihood
+        loss, weighted = self.likelihood, self.weight is not None
+        if weighted:
+            body = loss.split(" = ", 1)[1]
+            loss = rf"\ell_{{ih}} = w_{{ih}} \left({body}\right)"
+        return r", \quad ".join([loss, *label_reduction(BinaryOptions(self.reduction), weighted)])
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""

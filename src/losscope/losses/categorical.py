@@ -16,7 +16,7 @@ from losscope.kernels.sharded.shard import is_dtensor
 from losscope.links import EXP_CATEGORICAL, SOFTMAX
 from losscope.losses import sharded
 from losscope.losses.base import Loss, options_repr, read_options, register_weight
-from losscope.losses.formula import categorical_formula, weighted_reduction
+from losscope.losses.formula import categorical_formula, class_reduction, picked_formula
 from losscope.parallel import over_ranks
 from losscope.targets import TargetKind
 
@@ -81,7 +81,7 @@ def cross_entropy(
         target: y, indices of shape (N,), (N, d_1, …) or (), or q, soft targets in [0, 1] of the input's shape.
         weight: w_h, shape (H,): a sample of weight 2 counts as two.
         ignore_index: a target that does not count: no loss, and gradient 0 whatever its logits hold.
-        reduction: "none" ℓ_i, "sum" Σ v_i ℓ_i, or "mean" Σ v_i ℓ_i / Σ v_i w_{y_i} (for soft targets Σ ℓ_i / N).
+        reduction: "none" v_i ℓ_i, "sum" Σ v_i ℓ_i, or "mean" Σ v_i ℓ_i / Σ v_i w_{y_i} (for soft targets Σ ℓ_i / N).
         label_smoothing: ε in [0, 1]: q becomes (1 − ε) q + ε u with u uniform over the classes that are not masked.
         focal_gamma: γ ≥ 0 of the softmax focal loss, for hard targets without smoothing.
         z_loss: λ ≥ 0, keeps the normaliser of the softmax near 1.
@@ -98,7 +98,7 @@ def cross_entropy(
             Triton kernels make use of it.
 
     Returns:
-        The loss, scalar or one per sample, in the input's dtype (float32 under autocast); with ``return_stats``
+        The loss, scalar or one per sample, in the input's dtype (float32 under autocast), with ``return_stats``
         the pair (loss, stats). NaN when nothing counts (as torch's), with gradient 0.
 
     Raises:
@@ -148,14 +148,14 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Negative log-likelihood of log-probabilities, in nats: ℓ_i = −s_{i,y_i}.
+    r"""Negative log-likelihood of log-probabilities, in nats: ℓ_i = −s_{i,y_i}, with class weights −w_{y_i} s_{i,y_i}.
 
     Args:
         input: s, log-probabilities (N, H), (N, H, d_1, …) or (H,), floating; ``log_softmax(z)`` gives them.
         target: y, indices of shape (N,), (N, d_1, …) or ().
         weight: w_h, shape (H,).
         ignore_index: a target that does not count.
-        reduction: "none" w_{y_i} ℓ_i, "sum", or "mean" Σ v_i w_{y_i} ℓ_i / Σ v_i w_{y_i}.
+        reduction: "none" v_i ℓ_i, "sum" Σ v_i ℓ_i, or "mean" Σ v_i ℓ_i / Σ v_i w_{y_i}.
 
     Returns:
         The loss, scalar or one per sample, in the input's dtype. NaN when nothing counts, with gradient 0.
@@ -285,9 +285,9 @@ class NLLLoss(Loss):
     @property
     def formula(self) -> str:
         """The loss in LaTeX, with the options that are on."""
-        if self.weight is None:
-            return self.likelihood
-        return rf"{self.likelihood}, \quad {weighted_reduction(CategoricalOptions(reduction=self.reduction))}"
+        weighted = self.weight is not None
+        reduction = class_reduction(CategoricalOptions(reduction=self.reduction), weighted)
+        return r", \quad ".join([picked_formula(weighted), *reduction])
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""

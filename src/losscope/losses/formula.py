@@ -5,40 +5,50 @@ from __future__ import annotations
 from losscope.kernels.options import BinaryOptions, CategoricalOptions
 
 
-def weighted_reduction(options: CategoricalOptions) -> str:
-    """What the samples come to, each with the weight of its class."""
-    each = r"v_i w_{y_i} \ell_i"
-    if options.reduction == "none":
-        return rf"L_i = {each}"
-    if options.reduction == "sum":
-        return rf"L_\mathrm{{sum}} = \sum_i {each}"
+def reduced(reduction: str, each: str, over: str, divisor: str) -> str:
+    """L in LaTeX: ``each``, their sum ``over`` the subscripts, or that by the divisor."""
+    if reduction == "none":
+        return rf"L_{over} = {each}"
+    if reduction == "sum":
+        return rf"L_\mathrm{{sum}} = \sum_{over} {each}"
+    return rf"L_\mathrm{{mean}} = \frac{{\sum_{over} {each}}}{{{divisor}}}"
+
+
+def class_reduction(options: CategoricalOptions, weighted: bool) -> list[str]:
+    """What the samples come to, where it is not their plain mean: class weights are in ℓ, and in the divisor too."""
     given = options.normalizer
-    divisor = r"\sum_i v_i w_{y_i}" if given is None else f"{given:g}" if isinstance(given, (int, float)) else "C"
-    return rf"L_\mathrm{{mean}} = \frac{{\sum_i {each}}}{{{divisor}}}"
+    if options.reduction == "mean" and given is None and not weighted:
+        return []
+    divisor = r"\sum_i v_i w_{y_i}" if given is None else f"{given:.12g}" if isinstance(given, (int, float)) else "C"
+    return [reduced(options.reduction, r"v_i \ell_i", "i", divisor)]
+
+
+def picked_formula(weighted: bool) -> str:
+    """ℓ_i of log-probabilities."""
+    return r"\ell_i = -w_{y_i} s_{i,y_i}" if weighted else r"\ell_i = -s_{i,y_i}"
 
 
 def categorical_formula(options: CategoricalOptions, weighted: bool) -> str:
-    """ℓ_i in LaTeX, with the options that are on; smoothing turns the pick into a sum over the classes.
-
-    Class weights stand in the mean, as in the notation, except where the sum over the classes needs each of them.
-    """
+    """ℓ_i in LaTeX, with the options that are on; smoothing turns the pick into a sum over the classes."""
     z = r"\tilde{z}" if options.softcap is not None else "z"
     lse = rf"\ln \sum_k e^{{{z}_{{ik}}}}"
-    parts = [_of_smoothed(options, lse, weighted) if options.label_smoothing else _of_pick(options, lse)]
+    parts = [(_of_smoothed if options.label_smoothing else _of_pick)(options, lse, weighted)]
     parts.append(rf"s_{{ih}} = {z}_{{ih}} - {lse}")
     if options.label_smoothing:
         e = options.label_smoothing
         parts.append(rf"\tilde{{q}}_{{ih}} = {1 - e:g}\, t_{{ih}} + {e:g} / H")
-    elif weighted:
-        parts.append(weighted_reduction(options))
     if options.softcap is not None:
         parts.append(rf"\tilde{{z}}_{{ih}} = {options.softcap:g} \tanh(z_{{ih}} / {options.softcap:g})")
+    parts += class_reduction(options, weighted)
     return r", \quad ".join(parts)
 
 
-def _of_pick(options: CategoricalOptions, lse: str) -> str:
+def _of_pick(options: CategoricalOptions, lse: str, weighted: bool) -> str:
+    if not options.focal_gamma and not options.z_loss:
+        return picked_formula(weighted)
     focal = rf"(1 - \hat{{y}}_{{i,y_i}})^{{{options.focal_gamma:g}}} " if options.focal_gamma else ""
-    return rf"\ell_i = -{focal}s_{{i,y_i}}{_z_loss(options, lse)}"
+    loss = rf"-{focal}s_{{i,y_i}}{_z_loss(options, lse)}"
+    return rf"\ell_i = w_{{y_i}} \left({loss}\right)" if weighted else rf"\ell_i = {loss}"
 
 
 def _of_smoothed(options: CategoricalOptions, lse: str, weighted: bool) -> str:
@@ -50,6 +60,17 @@ def _of_smoothed(options: CategoricalOptions, lse: str, weighted: bool) -> str:
 
 def _z_loss(options: CategoricalOptions, lse: str) -> str:
     return rf" + {options.z_loss:g} \left({lse}\right)^2" if options.z_loss else ""
+
+
+def label_reduction(options: BinaryOptions, weighted: bool) -> list[str]:
+    """What the labels come to, where it is not their plain mean: no weight is in the divisor."""
+    ignored = options.ignore_index
+    if options.reduction == "mean" and ignored is None and not weighted:
+        return []
+    if ignored is None:
+        return [reduced(options.reduction, r"\ell_{ih}", "{ih}", "N H")]
+    counts = rf"v_{{ih}} = [m_{{ih}} \neq {ignored:g}]"
+    return [counts, reduced(options.reduction, r"v_{ih} \ell_{ih}", "{ih}", r"\sum_{ih} v_{ih}")]
 
 
 def binary_formula(options: BinaryOptions, weighted: bool, pos_weighted: bool) -> str:
@@ -64,4 +85,5 @@ def binary_formula(options: BinaryOptions, weighted: bool, pos_weighted: bool) -
     if options.label_smoothing:
         e = options.label_smoothing
         parts.append(rf"\tilde{{m}}_{{ih}} = {1 - e:g}\, m_{{ih}} + {e:g} / 2")
+    parts += label_reduction(options, weighted or pos_weighted)
     return r", \quad ".join(parts)

@@ -10,17 +10,18 @@ from losscope.kernels.options import BinaryOptions
 from losscope.kernels.reference import autocast
 from losscope.links import EXP, IDENTITY
 from losscope.losses.base import Loss, options_repr
+from losscope.losses.formula import label_reduction
 from losscope.targets import TargetKind
 
 
 def mse_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
-    r"""Squared error: ℓ = (z − y)².
+    r"""Squared error: ℓ = w (z − y)², with w = 1 where no weight is given.
 
     Args:
         input: z, of any shape, floating.
         target: y, of the input's shape (torch broadcasts with a warning; here it is an error).
         weight: w, of every element, of the input's shape.
-        reduction: "none" w ℓ, "sum", or "mean" Σ w ℓ / Σ w.
+        reduction: "none" ℓ, "sum" Σ ℓ, or "mean" Σ ℓ / Σ w.
 
     Returns:
         The loss, scalar or of the input's shape, in squared units of the target.
@@ -44,7 +45,7 @@ def mse_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, red
 def mean_squared_log_error(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
-    r"""Squared error of the logarithm: ℓ = (z − ln y)², where the network's output z is ln of the value.
+    r"""Squared error of the logarithm: ℓ = w (z − ln y)², where the network's output z is ln of the value.
 
     For values of high dynamic range: equal ratios cost the same, whatever the size of the value. scikit-learn's and
     torchmetrics' functions of this name take the values themselves and compare ln(1 + y), which is ≈ y for small y
@@ -54,7 +55,7 @@ def mean_squared_log_error(
         input: z = ln ŷ, of any shape, floating.
         target: y > 0, of the input's shape.
         weight: w, of every element, of the input's shape.
-        reduction: "none" w ℓ, "sum", or "mean" Σ w ℓ / Σ w.
+        reduction: "none" ℓ, "sum" Σ ℓ, or "mean" Σ ℓ / Σ w.
 
     Returns:
         The loss, scalar or of the input's shape, in squared nats.
@@ -97,6 +98,11 @@ class MSELoss(Loss):
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss; a weight belongs to the samples, so it comes with them."""
         return mse_loss(input, target, weight, reduction=self.reduction)
+
+    @property
+    def formula(self) -> str:
+        """The loss in LaTeX, without a weight: that comes with the samples."""
+        return r", \quad ".join([self.likelihood, *label_reduction(BinaryOptions(self.reduction), weighted=False)])
 
     def extra_repr(self) -> str:
         """The options that differ from torch's defaults."""

@@ -35,7 +35,7 @@ def summarize(
 ) -> SummaryResult:
     r"""What the raw outputs say, measured: loss, accuracy, per class, calibration, temperature, the worst samples.
 
-    The sums, such as ``L_sum = Σ_i v_i w_{y_i} ℓ_i`` and the divisor ``Σ_i v_i w_{y_i}`` of ``L_mean``, and the counts
+    The sums, such as ``L_sum = Σ_i v_i ℓ_i`` and the divisor ``Σ_i v_i w_{y_i}`` of ``L_mean``, and the counts
     of v_i [d_i = y_i], are exact over all rows and rounded once, at the end. So the result is the same to the last
     digit whatever ``batch_rows`` is, and from a file as from tensors.
 

@@ -140,7 +140,7 @@ def _mean(v: dict[str, Any], gamma: float, epsilon: float) -> page.View:
     numbers: dict[str, page.Number] = {
         "v": (~ignored).long(),
         "w_y": w[y],
-        "v w ℓ (nats)": each,
+        "v ℓ (nats)": each,
         "L_sum (nats)": cross_entropy(z, given, w, ignore_index=IGNORED, reduction="sum", **options),
         "Σ v w_y": divisor,
         "L_mean (nats)": cross_entropy(z, given, w, ignore_index=IGNORED, **options),
@@ -153,15 +153,17 @@ def _mean(v: dict[str, Any], gamma: float, epsilon: float) -> page.View:
     ]
     body = page.stack(
         page.words("## The mean: what counts, and how much"),
-        page.formula(r"L_\mathrm{mean} = \frac{\sum_i v_i w_{y_i} \ell_i}{\sum_i v_i w_{y_i}}"),
+        page.formula(r"L_\mathrm{mean} = \frac{\sum_i v_i \ell_i}{\sum_i v_i w_{y_i}}"),
         page.words(
             "Four samples; the first is yours from above. A sample whose target is ignored has $v_i = 0$. A class of "
-            "weight $w_h = 2$ counts as if each of its samples were there twice, **in the divisor too**: give all "
-            "samples that count the same class, and its weight cancels. That is also why weights stand nowhere "
-            "above: the mean of one sample divides by that sample's own. Where nothing counts the mean is 0/0, nan."
+            r"weight $w_h = 2$ counts as if each of its samples were there twice: $\ell_i = -w_{y_i} s_{i,y_i}$, and "
+            "the weight is **in the divisor too**. Give all samples that count the same class, and it cancels. That is "
+            "also why weights stand nowhere above: the mean of one sample divides by that sample's own. A smoothed "
+            r"target has a part of every class, each with its own weight, $\ell_i = -\sum_h w_h q_{ih} s_{ih}$; there "
+            "nothing cancels. Where nothing counts the mean is 0/0, nan."
         ),
         page.readout(numbers),
-        page.table("The batch", ["sample", "z/T", "y", "v", "w_y", "v w ℓ"], rows),
+        page.table("The batch", ["sample", "z/T", "y", "v", "w_y", "v ℓ"], rows),
         page.picture(_shares(each / divisor, alike)),
         page.code(
             f"w = torch.tensor({[round(weight, 1) for weight in w.tolist()]})\n"

@@ -55,7 +55,7 @@ def _listed(classes: Tensor, most: int = 5) -> str:
 
 @rule("weighted-mean", INFO, CATEGORICAL)
 def weighted_mean(rule: Rule, c: Context) -> Iterator[Finding]:
-    """L_mean = Σ w_y ℓ / Σ w_y: with one sample, or one class, the weight cancels."""
+    """L_mean = Σ ℓ / Σ w_y with ℓ = −w_y s_y: with one sample, or one class, the weight cancels."""
     r, w = c.reading, c.weight
     if r is None or r.index is None or w is None or c.reduction != "mean" or tuple(w.shape) != (c.num_classes,):
         return
