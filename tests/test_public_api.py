@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -207,6 +208,28 @@ def test_the_repr_names_the_options_that_are_on():
     text = repr(ls.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"))
     assert text == "CrossEntropyLoss(reduction='sum', label_smoothing=0.1)"
     assert repr(ls.BCEWithLogitsLoss(focal_gamma=2.0)) == "BCEWithLogitsLoss(focal_gamma=2.0)"
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_dtype_of_a_loss_is_the_one_its_docstring_says(reduction):
+    m = ls.one_hot(Y, 3)
+    for ours, theirs in [
+        (ls.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits),
+        (ls.cross_entropy, F.cross_entropy),
+    ]:
+        assert theirs(Z, m.double(), reduction=reduction).dtype == torch.float64
+        assert ours(Z, m.double(), reduction=reduction).dtype == torch.float64
+        assert ours(Z.bfloat16(), m, reduction=reduction).dtype == torch.float32
+        assert "promote" in ours.__doc__
+    assert ls.binary_cross_entropy(Z.sigmoid(), m.double(), reduction=reduction).dtype == torch.float32
+
+
+def test_what_the_readme_says_of_ignore_index_and_of_what_is_missing():
+    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert "`ignore_index` in `binary_cross_entropy_with_logits` (not in `binary_cross_entropy`)" in readme
+    assert "ignore_index" in inspect.signature(ls.binary_cross_entropy_with_logits).parameters
+    assert "ignore_index" not in inspect.signature(ls.binary_cross_entropy).parameters
+    assert "without the deprecated `size_average` and `reduce`" in readme
 
 
 def test_a_normalizer_may_come_with_the_call():

@@ -41,7 +41,8 @@ def binary_cross_entropy_with_logits(
         ignore_index: a target value that does not count: no loss, gradient 0, and not in the mean's divisor.
 
     Returns:
-        The loss, scalar or of the input's shape, in the input's dtype (float32 under autocast).
+        The loss, scalar or of the input's shape, in the dtype to which input (float32 under autocast) and target
+        promote: of a float32 input and a float64 target it is float64, as torch's.
 
     Raises:
         InputError: shapes, dtypes, devices or options do not fit, or a target is outside [0, 1].

@@ -98,8 +98,9 @@ def cross_entropy(
             Triton kernels make use of it.
 
     Returns:
-        The loss, scalar or one per sample, in the input's dtype (float32 under autocast), with ``return_stats``
-        the pair (loss, stats). NaN when nothing counts (as torch's), with gradient 0.
+        The loss, scalar or one per sample, in the input's dtype (float32 under autocast), with a soft target in that
+        to which both promote; with ``return_stats`` the pair (loss, stats). NaN when nothing counts (as torch's), with
+        gradient 0.
 
     Raises:
         InputError: shapes, dtypes, devices or options do not fit, or an index is out of range.
