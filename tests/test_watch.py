@@ -568,3 +568,16 @@ def test_accumulation_with_unequal_numbers_of_labels():
 def test_every_kth_is_a_whole_number():
     with pytest.raises(ls.InputError, match="every"):
         watch(nn.CrossEntropyLoss(), every=2.5)
+
+
+def test_what_gets_worse_is_told_again():
+    """A masked row that is ignored is worth knowing, one that counts is a mistake."""
+    z, y = torch.randn(16, 5), torch.arange(16) % 5
+    z[0] = -torch.inf
+    ignored = y.clone()
+    ignored[0] = -100
+    loss = watch(nn.CrossEntropyLoss())
+    loss(z, ignored)
+    with pytest.warns(FindingWarning, match="fully-masked-row"):
+        loss(z, y)
+    loss(z, y)

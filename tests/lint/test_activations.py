@@ -191,3 +191,10 @@ def test_saturated_and_right_probabilities_are_worth_knowing_only():
     _, m = labels(50)
     (finding,) = lint(m, m, loss="bce", select=["decision-not-output"])
     assert finding.severity == "info"
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 200), (torch.bfloat16, 500), (torch.float16, 5000)])
+def test_values_too_large_for_fractions_are_no_decisions(dtype, size):
+    z = size * (1 + 0.1 * torch.randn(64, generator=generator()))
+    assert not found(z.to(dtype), z + 1, "mse", "decision-not-output")
+    assert found(z.round(), z + 1, "mse", "decision-not-output")

@@ -113,6 +113,14 @@ def test_ignored_targets(file, run):
     assert run(path, "--ignore-index", "10")[0] == 0
 
 
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+@pytest.mark.parametrize("names", [",", ""])
+def test_no_names_are_no_choice(file, run, option, names):
+    code, out = run(file(*classes(200)), option, names)
+    assert code == 2
+    assert "names of rules with commas" in out.err
+
+
 def test_what_was_read_is_said_on_stderr(file, run, monkeypatch):
     monkeypatch.setattr(data, "OUTPUTS", 1600)
     _, out = run(file(*classes(1000)), "--json")

@@ -220,3 +220,35 @@ def test_labels_up_to_h_and_from_zero_are_too_few_outputs():
 def test_pos_weight_length():
     z, m = labels(50)
     assert found(z, m, ls.BCEWithLogitsLoss(pos_weight=torch.ones(5)), "weight-length")
+
+
+@pytest.mark.parametrize("shape", [(64, 6), (64, 1), (6,), (1, 6)], ids=str)
+def test_a_weight_of_each_sample_is_no_mistake(shape):
+    z, m, weight = torch.randn(64, 6), (torch.rand(64, 6) > 0.5).float(), torch.rand(shape)
+    for loss in (torch.nn.BCEWithLogitsLoss(weight), torch.nn.BCEWithLogitsLoss(pos_weight=weight)):
+        assert not found(z, m, loss, "loss-raises")
+    assert not found(z.sigmoid(), m, torch.nn.BCELoss(weight), "loss-raises")
+    assert not found(z[:, 0], m[:, 0], torch.nn.BCEWithLogitsLoss(torch.rand(64)), "loss-raises")
+    assert found(z, m, torch.nn.BCEWithLogitsLoss(torch.rand(5)), "weight-length") or found(
+        z, m, torch.nn.BCEWithLogitsLoss(torch.rand(5)), "loss-raises"
+    )
+
+
+def test_an_unbatched_soft_target_has_all_its_classes():
+    assert not found(
+        torch.randn(10), torch.rand(10).softmax(0), torch.nn.CrossEntropyLoss(torch.rand(10)), "loss-raises"
+    )
+
+
+def test_float_targets_that_hold_infinity_are_a_finding_and_no_crash():
+    z, y = classes(64)
+    y = y.float()
+    y[0] = torch.inf
+    assert lint(z, y, loss="cross_entropy").rules
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint64])
+def test_unsigned_indices_out_of_range(dtype):
+    z, y = classes(64)
+    y[3] = 77
+    assert found(z, y.to(dtype), "cross_entropy", "target-out-of-range")

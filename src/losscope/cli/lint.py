@@ -51,4 +51,16 @@ def exit_code(found: LintResult) -> int:
 
 
 def _names(given: str | None) -> list[str] | None:
-    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+    """The names between the commas.
+
+    Raises:
+        InputError: there are none.
+    """
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        from losscope.errors import InputError
+
+        raise InputError("lint", "names of rules with commas", repr(given), "name some, or leave the option out")
+    return names

@@ -132,9 +132,19 @@ class Context:
         return read(self.z, torch.zeros_like(self.z), self.categorical, None)
 
     @cached_property
+    def _has_samples_alone(self) -> bool:
+        """Whether the first dimension is that of the samples, and no weight of the loss has one for them too."""
+        if not (self.z.ndim and self.y.ndim and self.z.shape[0] == self.y.shape[0]):
+            return False
+        if self.categorical:
+            return self.z.ndim > 1
+        weights = (self.weight, getattr(self.loss, "pos_weight", None))
+        return all(w is None or w.ndim < self.z.ndim or w.shape[0] == 1 for w in weights)
+
+    @cached_property
     def raised(self) -> InputError | None:
         """What the loss says of the first few samples, if it cannot be computed."""
-        few = slice(8) if self.z.ndim and self.y.ndim and self.z.shape[0] == self.y.shape[0] else slice(None)
+        few = slice(8) if self._has_samples_alone else slice(None)
         z, y = (x[few] if x.ndim else x for x in (self.z, self.y))
         try:
             with torch.no_grad():

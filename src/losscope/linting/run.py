@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from losscope.errors import InputError, describe
+from losscope.kernels.reference import as_index
 from losscope.linting import rules as _rules  # noqa: F401  each family registers its rules
 from losscope.linting.context import Context, History
 from losscope.linting.finding import ERROR, INFO, WARNING, Finding, LintResult
@@ -99,6 +100,8 @@ def lint(
     z, y = z.detach(), y.detach()
     if isinstance(ours, LinearCrossEntropyLoss):
         z, y, ours = _on_logits(ours, z, y)
+    if y.dtype not in (torch.int64, torch.int32):
+        y = as_index(y)  # torch compares few numbers with those of other widths
     context = Context(z, y, ours, loss, held_out, step, history)
     rules = [rule.name for rule in chosen(select, ignore) if context.likelihood in rule.losses]
     return LintResult(tuple(run_rules(context, select=select, ignore=ignore)), tuple(rules))

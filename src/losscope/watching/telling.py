@@ -29,8 +29,11 @@ class FindingWarning(LosscopeWarning):
         return f"{self.finding}\n  seen at call {self.call:,} of this loss{rank}; losscope tells each rule once"
 
 
+_SERIOUS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
+
+
 class Teller:
-    """What was told already, and how to tell.
+    """What was told already, and how to tell: each rule once, and again where it is more serious.
 
     Every rank looks at its own batch. The ranks share a counter for each rule, so the first that finds something
     tells it and the others stay silent: no rank waits for another.
@@ -38,16 +41,17 @@ class Teller:
 
     def __init__(self, on_finding: OnFinding | None) -> None:
         self.on_finding = on_finding
-        self.told: set[str] = set()
+        self.told: dict[str, int] = {}
         self._number = next(_NUMBERS)  # the same on every rank, which make their watches in one order
 
     def tell(self, findings: Iterable[Finding], call: int) -> None:
         """Tell the rules that are new; what is only worth knowing goes to ``on_finding`` alone."""
         for finding in findings:
-            if finding.rule in self.told:
+            serious = _SERIOUS[finding.severity]
+            if serious <= self.told.get(finding.rule, -1):
                 continue
-            self.told.add(finding.rule)
-            if not _first_of_all_ranks(f"losscope/watch/{self._number}/{finding.rule}"):
+            self.told[finding.rule] = serious
+            if not _first_of_all_ranks(f"losscope/watch/{self._number}/{finding.rule}/{serious}"):
                 continue
             if self.on_finding is not None:
                 self.on_finding(finding)
@@ -57,7 +61,7 @@ class Teller:
     def failed(self, error: Exception, call: int) -> None:
         """The check itself raised; said once."""
         if "" not in self.told:
-            self.told.add("")
+            self.told[""] = 0
             text = f"losscope could not check call {call:,} of this loss, and training goes on: {error!r}"
             warnings.warn(LosscopeWarning(text), stacklevel=_callers_level())
 

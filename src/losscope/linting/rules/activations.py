@@ -291,11 +291,17 @@ def _decisions(c: Context) -> str | None:
         return None
     if not c.categorical:
         binary = low == 0 and high == 1
-        return "every output is 0 or 1" if binary else _whole(c) if c.likelihood == "value" or c.z.ndim == 1 else None
+        whole = (c.likelihood == "value" or c.z.ndim == 1) and _may_have_fractions(c)
+        return "every output is 0 or 1" if binary else _whole(c) if whole else None
     if c.z.shape == c.y.shape and not c.y.is_floating_point():
         return _whole(c)
     one_hot = low == 0 and high == 1 and c.z.ndim > 1 and bool((c.z.sum(class_dim(c.z)) == 1).all())
     return "every row of the outputs is one-hot" if one_hot else None
+
+
+def _may_have_fractions(c: Context) -> bool:
+    """Whether most outputs are so small that their dtype holds fractions of them: bfloat16 has none from 128 on."""
+    return float((c.z < 1 / torch.finfo(c.dtype).eps).double().mean()) > 0.5
 
 
 def _saturated_and_right(c: Context) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from losscope.errors import describe, position
+from losscope.kernels.reference import as_index
 from losscope.linting.context import Context
 from losscope.linting.finding import ERROR, INFO, Finding
 from losscope.linting.reading import classes_last, expected_shape, integral
@@ -141,10 +142,10 @@ def common_shape(a: Tensor, b: Tensor) -> tuple[int, ...] | None:
 @rule("target-out-of-range", ERROR, CATEGORICAL)
 def target_out_of_range(rule: Rule, c: Context) -> Iterator[Finding]:
     """An index outside 0…H−1 that is not ignored."""
-    y, h = c.y, c.num_classes
+    y, h = as_index(c.y), c.num_classes
     if c.z.ndim == 0 or y.numel() == 0 or y.is_complex() or y.ndim >= c.z.ndim or h == 1:
         return
-    if y.is_floating_point() and not integral(y):
+    if y.is_floating_point() and not (integral(y) and bool(y.isfinite().all())):
         return
     if classes_last(c.z, y):
         h = c.z.shape[-1]
