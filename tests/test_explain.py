@@ -346,6 +346,20 @@ def test_the_other_losses_for_every_reduction(name, reduction, dtype):
     assert e.gradient_error <= max(e.differences.values())
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_probabilities_of_0_and_1_have_autograds_gradient(reduction, dtype):
+    """Its divisor is held by a number that torch writes in float32; in float16 what it gives is infinite."""
+    p = torch.tensor([0, 1, 0, 1, 0.25], dtype=dtype, requires_grad=True)
+    m = torch.tensor([1, 0, 0, 1, 1], dtype=dtype)
+    loss = ls.BCELoss(reduction=reduction)
+    e = ls.explain(loss, p, m)
+    loss(p, m).sum().backward()
+    ours = e["∂L/∂ŷ"].value.to(dtype).flatten()
+    torch.testing.assert_close(ours, p.grad, rtol=2 * torch.finfo(dtype).eps, atol=0)
+    assert e.agrees, e.differences
+
+
 def test_it_says_so_when_they_disagree():
     class Doubled(ls.CrossEntropyLoss):
         def forward(self, input, target):

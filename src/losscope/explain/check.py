@@ -52,12 +52,12 @@ def compare(
 
 
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
-    """Of all elements; equal infinities and two NaN are equal, and a NaN beside a number is infinitely far."""
+    """Of all elements; two NaN are equal, and so is what is infinite in their dtype; a NaN is far from any number."""
     a, b = ours.double(), theirs.double()
     far = (a - b).abs()
     if not far.numel() or bool(far.max().isfinite()):
         return largest(far)
-    same = (a == b) | (a.isnan() & b.isnan())
+    same = (ours.to(theirs.dtype) == theirs) | (a.isnan() & b.isnan())
     return float(far.masked_fill(same, 0).nan_to_num(nan=torch.inf).max())
 
 

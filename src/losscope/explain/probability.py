@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from losscope.explain.binary import CHANCE, factor, label_gradient, label_terms, multi_hot, weighted
@@ -15,7 +16,8 @@ from losscope.kernels.reference import upcast
 from losscope.losses import BCELoss
 
 _LOWEST = -100  # where torch holds the logarithm of a probability that was rounded to 0
-_FLATTEST = 1e-12  # what torch keeps ŷ(1 − ŷ) above in the gradient
+# What torch keeps ŷ(1 − ŷ) above in the gradient: it writes it in float32, whatever the dtype.
+_FLATTEST = float(torch.tensor(1e-12, dtype=torch.float32))
 
 
 def explain_bce(loss: BCELoss, probability: Tensor, target: Tensor) -> Worked:
