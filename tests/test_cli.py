@@ -108,6 +108,13 @@ def test_explain_names_rows_and_classes(run, file):
     assert "owl" in out
 
 
+def test_explain_takes_the_first_samples_and_says_so(run, file):
+    _, out, _ = run("explain", file, "--samples", "2", "--json")
+    steps = {step["symbol"]: step["value"] for step in json.loads(out)["steps"]}
+    torch.testing.assert_close(torch.tensor(steps["ŷ"]), torch.softmax(read(file)[0][:2], 1))
+    assert "worst" not in run("explain", "--help")[1]
+
+
 def test_names_of_arrays_and_a_file_for_the_targets(run, tmp_path):
     z, y = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 4
     save_file({"head": z, "body": -z}, tmp_path / "z.safetensors")
@@ -130,11 +137,13 @@ def test_another_loss_and_ignored_labels(run, tmp_path):
     assert json.loads(out)["summary"]["num_ignored"] == 10
 
 
-def test_class_names_from_a_file(run, file, tmp_path):
-    (tmp_path / "names.txt").write_text("cat\ndog\nowl\n")
-    code, out, _ = run("report", file, "--classes", "names.txt")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_class_names_from_a_file(run, file, tmp_path, encoding):
+    """The mark that some editors write first is no part of a name."""
+    (tmp_path / "names.txt").write_text("cat\ndog\nowl\n", encoding=encoding)
+    code, out, _ = run("report", file, "--classes", "names.txt", "--json")
     assert code == 0
-    assert "owl" in out
+    assert json.loads(out)["summary"]["classes"]["labels"] == ["cat", "dog", "owl"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,8 @@ def test_class_names_from_a_file(run, file, tmp_path):
         (["report", "notes.txt"], ".npz"),
         (["report", "FILE", "--loss", "hinge"], "cross_entropy"),
         (["report", "FILE", "--outputs", "nope"], "nope"),
-        (["report", "FILE", "--classes", "a,b"], "3 names"),
+        (["report", "FILE", "--classes", "a,b"], "--classes: expected 3 names"),
+        (["report", "--classes", "a,b"], "--classes: expected 10 names"),
         (["report", "FILE", "--classes", "names.txt"], "no file names.txt"),
         (["report", "far.npz"], "rows 0 to 59: expected class indices in 0…2"),
         (["report", "word.csv"], "one word makes a whole column text"),
@@ -162,6 +172,8 @@ def test_class_names_from_a_file(run, file, tmp_path):
         (["explain", "FILE", "--rows", "99"], "0…59"),
         (["explain", "FILE", "--rows", ""], "0,17"),
         (["explain", "FILE", "--classes", "binary.dat"], "UTF-8"),
+        (["explain", "FILE", "--classes", "a,b,c,d"], "--classes: expected 3 names"),
+        (["explain", "FILE", "--samples", "0"], "--samples"),
         (["report", "FILE", "--nonsense"], "--nonsense"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from losscope.cli import options as o
 
 if TYPE_CHECKING:
     from losscope.explain import Explanation
+
+Rows = Annotated[
+    str | None, typer.Option(help="Which samples to take apart: '0,17'. Without it the first.", metavar="LIST")
+]
+Samples = Annotated[int, typer.Option(help="How many of the first without --rows.", min=1, metavar="COUNT")]
 
 
 def explain(
@@ -21,8 +26,8 @@ def explain(
     targets_file: o.TargetsFile = None,
     classes: o.Classes = None,
     ignore_index: o.IgnoreIndex = None,
-    rows: o.Rows = None,
-    samples: o.Samples = 3,
+    rows: Rows = None,
+    samples: Samples = 3,
     json: o.AsJson = False,
 ) -> None:
     """Show every step from raw outputs to the loss and its gradient."""
@@ -32,7 +37,7 @@ def explain(
 
     wanted = row_numbers(rows)
     given = read(file, loss, outputs, targets, targets_file, classes, ignore_index)
-    numbers = range(min(max(1, samples), len(given.data))) if wanted is None else wanted
+    numbers = range(min(samples, len(given.data))) if wanted is None else wanted
     explanation = explain_rows(given.loss, given.data, numbers, given.class_names)
     if json:
         typer.echo(_json(explanation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,21 +45,34 @@ def read(
     names = None if classes is None else class_names(classes)
     if file is None:
         _no_file({"--outputs": outputs, "--targets": targets, "--targets-file": targets_file})
-        return _example(chosen, names)
+        return _named(_example(chosen), names)
     from losscope.io import open_source
 
     source = open_source(file, outputs, targets, targets_file).taken_as(indices=chosen.takes_indices)
-    return Inputs(file.name, chosen, source, names)
+    return _named(Inputs(file.name, chosen, source, None), names)
 
 
-def _example(loss: Loss, names: Sequence[str] | None) -> Inputs:
+def _example(loss: Loss) -> Inputs:
     from losscope.example import digits
     from losscope.reporting import InMemory
 
     example = digits()
     data = InMemory(example.outputs, example.targets)
     title = "Handwritten digits, the built-in example"
-    return Inputs(title, loss, data, names or example.class_names, example.images)
+    return Inputs(title, loss, data, example.class_names, example.images)
+
+
+def _named(given: Inputs, names: Sequence[str] | None) -> Inputs:
+    """The same with these names, where there are some."""
+    if names is None:
+        return given
+    from losscope.summary.data import row
+
+    z, _ = row(given.data, 0)
+    outputs = z.shape[1] if z.ndim > 1 else 1
+    if len(names) != outputs:
+        raise InputError("--classes", f"{outputs} names, one for each output", f"{len(names)}", "give as many names")
+    return replace(given, class_names=names)
 
 
 def _no_file(options: dict[str, object]) -> None:

@@ -29,9 +29,4 @@ Classes = Annotated[
 IgnoreIndex = Annotated[
     float | None, typer.Option(help="A target that does not count (-100 for cross_entropy and nll).", metavar="VALUE")
 ]
-Rows = Annotated[
-    str | None,
-    typer.Option(help="Which samples to take apart: '0,17'. Without it the first and the worst.", metavar="LIST"),
-]
-Samples = Annotated[int, typer.Option(help="How many samples to take apart.", min=0, metavar="COUNT")]
 AsJson = Annotated[bool, typer.Option("--json", help="The numbers as JSON on stdout, and nothing else there.")]

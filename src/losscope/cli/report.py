@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from losscope.reporting import Report
 
+Rows = Annotated[
+    str | None,
+    typer.Option(help="Which samples to take apart: '0,17'. Without it the first and the worst.", metavar="LIST"),
+]
+Samples = Annotated[int, typer.Option(help="How many of these without --rows.", min=0, metavar="COUNT")]
 Out = Annotated[Path, typer.Option("--out", help="The page; its numbers go beside it as .json.", metavar="FILE")]
 Timeout = Annotated[
     float, typer.Option(help="Under torchrun: how long a rank waits for the others.", min=1, metavar="SECONDS")
@@ -29,8 +34,8 @@ def report(
     targets_file: o.TargetsFile = None,
     classes: o.Classes = None,
     ignore_index: o.IgnoreIndex = None,
-    rows: o.Rows = None,
-    samples: o.Samples = 3,
+    rows: Rows = None,
+    samples: Samples = 3,
     out: Out = Path("report.html"),
     json: o.AsJson = False,
     timeout: Timeout = 1800,
