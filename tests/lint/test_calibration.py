@@ -22,6 +22,14 @@ def test_overconfident(n, dtype):
     assert not found((z / 4).to(dtype), y, "cross_entropy", "overconfident")
 
 
+def test_logits_that_the_softcap_squeezes_are_as_sure_as_it_leaves_them():
+    """Calibrated below the softcap, and far too sure above it."""
+    z = 30 * torch.randn(3000, 5, generator=generator(0))
+    y = torch.multinomial((5 * torch.tanh(z / 5)).softmax(1), 1, generator=generator(1)).squeeze(1)
+    assert found(z, y, "cross_entropy", "overconfident")
+    assert not found(z, y, ls.CrossEntropyLoss(softcap=5.0), "overconfident")
+
+
 def test_a_softcap_belongs_to_the_outputs():
     """Calibrated as the loss has them, and five times too sure; what the remedy says to compute is calibrated again."""
     z, y = classes(4000, strength=2)
@@ -75,6 +83,21 @@ def test_label_noise(dtype):
     result = lint(z.to(dtype), y, loss="cross_entropy", held_out=True, select=["label-noise"])
     assert result.rules == ("label-noise",)
     assert result.findings[0].evidence["rate"] == pytest.approx(0.1, abs=0.04)
+
+
+def test_label_noise_is_of_the_outputs_below_the_softcap():
+    """The same samples disagree, and they are those that the remedy's code marks."""
+    z, y = noisy(strength=4.0)
+    cap = float(z.abs().max().ceil())
+    before = cap * torch.atanh(z / cap)
+    losses = {ls.CrossEntropyLoss(): z, ls.CrossEntropyLoss(softcap=cap): before}
+    plain, capped = (
+        lint(x, y, loss=loss, held_out=True, select=["label-noise"]).findings[0] for loss, x in losses.items()
+    )
+    disagree = capped.evidence["confident_disagreements"]
+    assert disagree == plain.evidence["confident_disagreements"] > 0
+    code = capped.remedy.partition(": ")[2].partition(";")[0]
+    assert int(eval(code, {"ls": ls, "torch": torch, "z": before, "y": y}).sum()) == disagree
 
 
 def test_label_noise_is_asked_for_by_name_and_of_held_out_samples():
