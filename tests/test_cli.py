@@ -252,10 +252,13 @@ def test_the_installed_command():
         ("msle", "z,y\n3,4\n-1,2\n"),
         ("cross_entropy", "z_0,z_1,y\n0.5,1,0.0\n2,1,1.0\n"),
         ("cross_entropy", "z_0,z_1,y_0,y_1\n0.5,1,0,1\n2,1,1,0\n"),
+        ("bce_with_logits", "z,y\n0.5,true\n-1.5,false\n"),
+        ("cross_entropy", "z_0,z_1,y\n0.5,1,false\n2,1,true\n"),
+        ("cross_entropy", "z_0,z_1,y_0,y_1\n0.5,1,false,true\n2,1,true,false\n"),
     ],
 )
 def test_whole_numbers_of_a_text_are_what_the_loss_takes(run, tmp_path, loss, lines):
-    """A text names no dtype."""
+    """A text names no dtype; truth values are 0 and 1."""
     (tmp_path / "hand.csv").write_text(lines)
     of_text = run("report", "hand.csv", "--loss", loss, "--json")
     assert of_text[0] == 0, of_text
@@ -264,8 +267,17 @@ def test_whole_numbers_of_a_text_are_what_the_loss_takes(run, tmp_path, loss, li
     assert ls.summarize(loss, tmp_path / "hand.csv").loss == pytest.approx(summary["loss"], rel=1e-6)
 
 
-def test_a_class_with_a_fraction_is_still_refused(run, tmp_path):
-    (tmp_path / "hand.csv").write_text("z_0,z_1,y\n0.5,1,0.5\n2,1,1.0\n")
+@pytest.mark.parametrize("lines", ["z,y\n20000001,20000000\n1,1\n", "z_0,z_1,y_0,y_1\n20000001,1,20000000,1\n"])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_whole_numbers_of_a_text_are_not_rounded(tmp_path, lines, rows):
+    """float32 would take the two large ones for one."""
+    (tmp_path / "large.csv").write_text(lines)
+    assert ls.summarize("mse", tmp_path / "large.csv", batch_rows=rows).loss == 0.5
+
+
+@pytest.mark.parametrize("written", ["0.5", "inf", "1e30"])
+def test_a_class_that_is_no_whole_number_is_still_refused(run, tmp_path, written):
+    (tmp_path / "hand.csv").write_text(f"z_0,z_1,y\n0.5,1,{written}\n2,1,1.0\n")
     code, _, err = run("report", "hand.csv")
     assert code == 2
     assert "float32" in err

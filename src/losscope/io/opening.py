@@ -44,7 +44,7 @@ def open_source(
 
     Returns:
         A source, nothing but its first row read. .csv, .npz and .pt are held in memory, the others are not. Numbers of
-        a .csv become float32 where they are outputs or have a fraction.
+        a .csv become float32 where they are outputs or have a fraction, whole ones float64 where that would round them.
 
     Raises:
         InputError: the file is missing, empty, damaged or a pickle, the names are not there or not unique, a column

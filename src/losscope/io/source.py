@@ -67,9 +67,10 @@ class Source:
     """Outputs and targets found in one file, or in two.
 
     They keep the dtype they were written in, with two exceptions. Integer targets become int64, the dtype of an
-    index. Integers in outputs (N, H) become float32, as whole numbers of a hand-written table; integers in outputs
-    (N,) stay, since they may be decisions that no loss should take for logits. A text names no dtype: ``taken_as``
-    gives its whole numbers that of a loss.
+    index. Integers in outputs (N, H) become float32 (float64 where that would round), as whole numbers of a
+    hand-written table; integers in outputs (N,) stay, since they may be decisions that no loss should take for
+    logits. A text names no dtype: ``taken_as`` gives its whole numbers and truth values
+    that of a loss.
 
     Args:
         outputs: the field of z.
@@ -93,12 +94,12 @@ class Source:
         self.targets = targets.converted(_index_as_int64)
 
     def taken_as(self, *, indices: bool) -> Source:
-        """The same rows for a loss of such targets: whole numbers of a text become of the dtype that it takes."""
+        """The same rows for a loss of such targets: what a text holds gets the dtype that it takes."""
         outputs, targets = self.outputs, self.targets
         if outputs.is_text:
             outputs = outputs.converted(_float_where_whole)
         if targets.is_text:
-            targets = targets.converted(_index_where_whole if indices else _float_where_whole)
+            targets = targets.converted(_index_where_whole if indices else _float)
         return Source(outputs, targets)
 
     def __len__(self) -> int:
@@ -155,18 +156,27 @@ def _is_integer(tensor: Tensor) -> bool:
 
 
 def _float_where_classes(outputs: Tensor) -> Tensor:
-    return outputs.to(torch.float32) if outputs.ndim > 1 and _is_integer(outputs) else outputs
+    return _float_where_whole(outputs) if outputs.ndim > 1 else outputs
 
 
 def _float_where_whole(x: Tensor) -> Tensor:
-    return x.to(torch.float32) if _is_integer(x) else x
+    return _float(x) if _is_integer(x) else x
+
+
+def _float(x: Tensor) -> Tensor:
+    """Whole numbers and truth values as float32, and as float64 where that would round."""
+    if x.is_floating_point():
+        return x
+    short, long = x.to(torch.float32), x.to(torch.float64)
+    return short if bool((short == long).all()) else long
 
 
 def _index_where_whole(targets: Tensor) -> Tensor:
     """One number a row is an index where it has no fraction; more of them are shares of the classes."""
     if targets.ndim > 1:
-        return _float_where_whole(targets)
-    return targets.to(torch.int64) if bool((targets == targets.round()).all()) else targets
+        return _float(targets)
+    index = targets.to(torch.int64)
+    return index if bool((index == targets).all()) else targets  # unequal too: what no int64 holds
 
 
 def _index_as_int64(targets: Tensor) -> Tensor:
